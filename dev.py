@@ -1,0 +1,129 @@
+#!/usr/bin/env python3
+"""The project's commands. They need Python 3.11 or later and nothing else.
+
+python3 dev.py chat [ARGS]   talk to the example bot (examples/nickname.py ARGS)
+python3 dev.py test [ARGS]   run the tests (pytest ARGS); without ARGS, check the coverage too
+python3 dev.py lint          check style, spelling and imports
+python3 dev.py types         check types
+python3 dev.py check         test, lint and types
+"""
+
+import hashlib
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+VERSION = f"{sys.version_info[0]}.{sys.version_info[1]}"
+if sys.version_info < (3, 11):
+    sys.exit(f"barback needs Python 3.11 or later; this is Python {VERSION}.")
+
+ROOT = Path(__file__).resolve().parent
+PINNED = ROOT / "requirements" / "dev.txt"
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command that the arguments name."""
+    command, *rest = arguments or ["help"]
+    if command == "chat":
+        chat(rest)
+    if command == "test":
+        return test(rest)
+    plain = {"lint": lint, "types": types, "check": check}
+    if command in plain and not rest:
+        return plain[command]()
+    print(__doc__, file=sys.stderr)
+    return 0 if command in {"help", "-h", "--help"} else 2
+
+
+def chat(arguments: list[str]) -> NoReturn:
+    """Become the example bot, so that the terminal and Ctrl-C are its own."""
+    python = environment(".venv", ["-e", "."])
+    command = [str(python), str(ROOT / "examples" / "nickname.py"), *arguments]
+    if os.name != "nt":
+        os.execv(python, command)
+    # Windows cannot replace a process: wait for the bot and leave Ctrl-C to it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.exit(subprocess.call(command))
+
+
+def test(arguments: list[str]) -> int:
+    """Run pytest under coverage, which has to start before barback's own pytest plugin."""
+    run("coverage", "erase")
+    failed = run("coverage", "run", "-m", "pytest", *arguments)
+    if failed or arguments:  # part of the tests says nothing about the coverage of the whole
+        return failed
+    return run("coverage", "combine", "--quiet") or run("coverage", "report")
+
+
+def lint() -> int:
+    """Check style, spelling and which module imports which."""
+    codes = [
+        run("ruff", "check"),
+        run("ruff", "format", "--check"),
+        run("codespell"),
+        run("lint-imports", "--no-logo"),
+    ]
+    return max(codes)
+
+
+def types() -> int:
+    """Check types."""
+    return run("mypy")
+
+
+def check() -> int:
+    """Run every check, so that one run shows all there is to mend."""
+    codes = [test([]), lint(), types()]
+    return max(codes)
+
+
+def run(tool: str, *arguments: str) -> int:
+    """Run a development tool at the root of the project and return its exit code."""
+    python = environment(".venv-dev", ["-r", str(PINNED)], ["--no-deps", "-e", "."])
+    return abs(subprocess.call([python.with_name(tool), *arguments], cwd=ROOT))
+
+
+def environment(name: str, *installs: list[str]) -> Path:
+    """Return the Python of a virtual environment, made anew when what it was made of changed.
+
+    All it has to say goes to standard error: standard output is for the command.
+    """
+    folder = ROOT / name
+    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    stamp = folder / "made-of"
+    made_of = fingerprint()
+    if python.exists() and stamp.exists() and stamp.read_text() == made_of:
+        return python
+
+    if importlib.util.find_spec("ensurepip") is None:
+        sys.exit(
+            "This Python cannot make virtual environments: its ensurepip module is missing. "
+            f"On Debian or Ubuntu, install the package python{VERSION}-venv."
+        )
+    print(f"Preparing {name} ...", file=sys.stderr)
+    stamp.unlink(missing_ok=True)
+    pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "-qq"]
+    steps = [[sys.executable, "-m", "venv", "--clear", str(folder)]]
+    steps += [[*pip, *arguments] for arguments in installs]
+    for step in steps:
+        if subprocess.call(step, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=sys.stderr):
+            sys.exit(f"Could not prepare {name}; the lines above say why.")
+    stamp.write_text(made_of)
+    return python
+
+
+def fingerprint() -> str:
+    """Sum up what an environment depends on: the Python, this folder, and two files."""
+    parts = [sys.version, str(ROOT), PINNED.read_text(), (ROOT / "pyproject.toml").read_text()]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)

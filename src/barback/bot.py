@@ -1,0 +1,393 @@
+"""Bot: handlers, middleware and policy. It knows no platform."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import signal
+import threading
+import time
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from barback.channels.base import Channel, ServingChannel
+from barback.context import Context
+from barback.errors import BotNotRunning, ConfigurationError, HandlerRefused
+from barback.events import Event
+from barback.record import check_session_id
+from barback.scope import Scope, check_name, key_function
+from barback.state import InitialState
+from barback.stores.base import LeasedStore, SessionStore
+from barback.stores.local import LocalLeases
+from barback.stores.memory import MemorySessionStore
+from barback.stores.url import open_store
+from barback.sweeper import sweeping
+from barback.turn import Outcome, Rules, Turn, Turns
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+    from types import TracebackType
+    from typing import Self
+
+__all__ = ["Bot", "ErrorHandler", "Handler", "Middleware"]
+
+Handler = "Callable[[Context], Awaitable[None]]"
+ErrorHandler = "Callable[[Context, Exception], Awaitable[None]]"
+Middleware = "Callable[[Context, Handler], Awaitable[None]]"
+
+F = TypeVar("F", bound="Callable[..., Awaitable[Any]]")
+
+
+class Bot:
+    """A bot that remembers whom it talks to.
+
+    - `initial_state`: what a new session starts from: a mapping, or a function that returns one.
+      Each session has a copy of its own.
+    - `session_store`: where sessions rest: a store or its URL. In memory unless set.
+    - `channels`: the platforms it is on.
+    - `scope`: what a session's key is made of; see `barback.Scope`. The member of a conversation
+      unless set.
+    - `namespace`: part of every id in the store, so that bots with different ones may share it.
+    - `handler_timeout`: seconds, or a timedelta, that a handler may run: 120 s unless set; None:
+      no limit.
+    - `shutdown_timeout`: seconds, or a timedelta, that running turns have to end when the bot
+      stops: 30 s unless set. They are cancelled afterwards, and are not done.
+    - `max_concurrency`: how many turns run at once, 1,000 unless set; others wait.
+    - `dedupe`: "changes" keeps an event's id with the session if its turn changed something, and
+      otherwise in this process only; "always" keeps it with the session in any case.
+    - `dedupe_limit`, `dedupe_for`: how many ids a session keeps (32 unless set), and for how long
+      (a timedelta, or seconds; a day unless set).
+    - `clock`: the time of day, in seconds since the Unix epoch.
+
+    Start it with `async with bot:`, or with `bot.run()`. Raises `ConfigurationError` for what
+    cannot work.
+    """
+
+    def __init__(  # noqa: PLR0913 - a bot's whole policy, by keyword
+        self,
+        *,
+        initial_state: Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None = None,
+        session_store: SessionStore | LeasedStore | str | None = None,
+        channels: Sequence[Channel] = (),
+        scope: Scope = "member",
+        namespace: str = "",
+        handler_timeout: float | timedelta | None = 120.0,
+        shutdown_timeout: float | timedelta = 30.0,
+        max_concurrency: int = 1000,
+        dedupe: Literal["changes", "always"] = "changes",
+        dedupe_limit: int = 32,
+        dedupe_for: float | timedelta = timedelta(days=1),
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        if dedupe not in {"changes", "always"}:
+            message = f"dedupe must be 'changes' or 'always', not {dedupe!r}."
+            raise ConfigurationError(message)
+        self._rules = Rules(
+            handler_timeout=(
+                None if handler_timeout is None else _seconds(handler_timeout, "handler_timeout")
+            ),
+            concurrency=_count(max_concurrency, "max_concurrency"),
+            seen_limit=_count(dedupe_limit, "dedupe_limit"),
+            seen_for=_seconds(dedupe_for, "dedupe_for"),
+            dedupe_always=dedupe == "always",
+        )
+        self._shutdown_timeout = _seconds(shutdown_timeout, "shutdown_timeout")
+        self._initial = InitialState(initial_state)
+        self._store = _leased(session_store)
+        self._key = key_function(scope)
+        self._prefix = f"{check_name(namespace, 'namespace')}/" if namespace else ""
+        self._clock = clock
+        self._channels: dict[str, Channel] = {}
+        for channel in channels:
+            self.add_channel(channel)
+        self._handler: Callable[[Context], Awaitable[None]] | None = None
+        self._middleware: list[Callable[..., Awaitable[None]]] = []
+        self._chain: Callable[[Context], Awaitable[None]] | None = None
+        self._on_error: Callable[[Context, Exception], Awaitable[None]] | None = None
+        self._turns: Turns | None = None
+        self._closing = False
+        self._stack: AsyncExitStack | None = None
+
+    # Putting it together.
+
+    def on_event(self, handler: F) -> F:
+        """The bot's handler: `async def handler(context)`. Works as a decorator.
+
+        Raises `HandlerRefused` for a second handler, or one that is not `async def`.
+        """
+        _check_async(handler, "A handler", "async def handler(context)")
+        if self._handler is not None:
+            message = (
+                "The bot has a handler already. Handle every event in one, and call other "
+                "functions from there."
+            )
+            raise HandlerRefused(message)
+        self._handler = handler
+        self._chain = None
+        return handler
+
+    def on_error(self, handler: F) -> F:
+        """`async def on_error(context, error)`, for an exception the handler raised.
+
+        The state is as it was before the turn; what `on_error` sets is committed. Without one,
+        the error is logged. Works as a decorator. Raises `HandlerRefused` as `on_event` does.
+        """
+        _check_async(handler, "on_error", "async def on_error(context, error)")
+        if self._on_error is not None:
+            message = "The bot has an on_error already."
+            raise HandlerRefused(message)
+        self._on_error = handler
+        return handler
+
+    def use(self, middleware: F) -> F:
+        """Put `async def middleware(context, call_next)` around the handler.
+
+        It goes on with `await call_next(context)`. The first that is used is the outermost. Works
+        as a decorator. Raises `HandlerRefused` if it is not `async def`.
+        """
+        _check_async(middleware, "A middleware", "async def middleware(context, call_next)")
+        self._middleware.append(middleware)
+        self._chain = None
+        return middleware
+
+    def set_initial_state(
+        self, initial_state: Mapping[str, Any] | Callable[[], Mapping[str, Any]]
+    ) -> None:
+        """What sessions start from that are new, or reset, from now on."""
+        self._initial = InitialState(initial_state)
+        if self._turns is not None:
+            self._turns.initial = self._initial
+
+    def add_channel(self, channel: Channel) -> None:
+        """Put the bot on one more platform. Raises `ConfigurationError` if it runs, or is there."""
+        if not isinstance(channel, Channel):
+            message = f"A channel derives from barback.Channel; {type(channel).__name__} does not."
+            raise ConfigurationError(message)
+        check_name(channel.name, "channel's name")
+        if channel.name in self._channels:
+            message = f"The bot has a channel {channel.name!r} already."
+            raise ConfigurationError(message)
+        self._refuse_while_running("A channel is added")
+        self._channels[channel.name] = channel
+
+    # Handling events.
+
+    async def handle(self, event: Event) -> Outcome:
+        """Handle one event, in one turn, and say how it was settled.
+
+        Returns when the turn is over: only now may the platform be told that the event arrived.
+        An exception of the handler does not come out of here: `on_error` gets it, or the log.
+
+        Raises `NotDone` (nothing was committed; deliver the event again), `CommitUnknown`,
+        `InvalidSessionId` and `ConfigurationError`.
+        """
+        turns = self._running()
+        channel = check_name(event.channel, "channel's name")
+        session_id = check_session_id(f"{self._prefix}{channel}:{self._key(event)}")
+        if self._chain is None:
+            self._chain = self._linked()
+        event_id = None if event.id is None else f"{channel}:{event.kind}:{event.id}"
+        user = None if event.user is None else event.user.id
+        turn = Turn(
+            turns, session_id, event, event_id=event_id, user=user, address=event.address
+        )
+        rescue = None if self._on_error is None else self._rescue
+        return await turns.run(turn, self._work, rescue)
+
+    @asynccontextmanager
+    async def conversation(self, session_id: str) -> AsyncIterator[Context]:
+        """A turn outside an event: `async with bot.conversation("telegram:42") as context:`.
+
+        For reminders, payment webhooks, hand-over. The same queue, lease and commit as for an
+        event; `context.event` is of the kind "conversation" and has nothing in it. What the block
+        raises is the caller's: nothing is committed then.
+
+        Raises `TurnDeadlock` inside a turn of the same session, and what `handle` raises.
+        """
+        turns = self._running()
+        channel = check_session_id(session_id).partition(":")[0]
+        stored_id = check_session_id(f"{self._prefix}{session_id}")
+        event = Event(channel=check_name(channel, "channel's name"), kind="conversation")
+        turn = Turn(turns, stored_id, event)
+        async with turns.hold(turn):
+            yield self._context(turn)
+
+    # Starting and stopping.
+
+    async def __aenter__(self) -> Self:
+        """Open the store and the channels. Raises `SessionStoreUnavailable` with a sentence."""
+        self._refuse_while_running("A bot is started")
+        async with AsyncExitStack() as stack:
+            await self._store.acquire()
+            stack.push_async_callback(self._store.relinquish)
+            for channel in self._channels.values():
+                await channel.start()
+                stack.push_async_callback(channel.stop)
+            turns = Turns(self._store, self._initial, self._rules, self._clock)
+            await stack.enter_async_context(sweeping(self._store, self._clock))
+            self._stack = stack.pop_all()
+        self._turns = turns
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """No new events; running turns end; leases and connections are given back."""
+        turns, stack = self._turns, self._stack
+        if turns is None or stack is None:
+            return
+        self._closing = True
+        try:
+            async with stack:
+                await turns.close(self._shutdown_timeout)
+        finally:
+            self._turns = self._stack = None
+            self._closing = False
+
+    def run(self) -> None:
+        """Start, serve the channels until they end or Ctrl-C or SIGTERM comes, and stop."""
+        try:
+            asyncio.run(self._serve())
+        except KeyboardInterrupt:
+            return  # asked for, and everything has been closed
+
+    async def _serve(self) -> None:
+        serving = [c for c in self._channels.values() if isinstance(c, ServingChannel)]
+        if not serving:
+            message = (
+                "The bot has no channel that fetches its events itself, and nothing to run: use a "
+                "ConsoleBot, or give the bot its events with bot.handle."
+            )
+            raise ConfigurationError(message)
+        with _terminable():
+            async with self, asyncio.TaskGroup() as group:
+                for channel in serving:
+                    group.create_task(channel.serve(self))
+
+    # Inside a turn.
+
+    async def _work(self, turn: Turn) -> None:
+        assert self._chain is not None  # noqa: S101 - handle has linked it
+        await self._chain(self._context(turn))
+
+    async def _rescue(self, turn: Turn, error: Exception) -> None:
+        assert self._on_error is not None  # noqa: S101 - handle has looked
+        await self._on_error(self._context(turn), error)
+
+    def _context(self, turn: Turn) -> Context:
+        session_id = turn.session_id.removeprefix(self._prefix)
+        return Context(turn, turn.event, session_id, self._channels.get(turn.event.channel))
+
+    def _linked(self) -> Callable[[Context], Awaitable[None]]:
+        if self._handler is None:
+            message = "The bot has no handler: give it one with @bot.on_event."
+            raise ConfigurationError(message)
+        chain = self._handler
+        for middleware in reversed(self._middleware):
+            chain = partial(_call, middleware, chain)
+        return chain
+
+    def _running(self) -> Turns:
+        turns = self._turns
+        if turns is None:
+            message = "The bot is not running: start it with `async with bot:`."
+            raise BotNotRunning(message)
+        if self._closing and not turns.inside():
+            message = "The bot is shutting down and takes no more events."
+            raise BotNotRunning(message)
+        return turns
+
+    def _refuse_while_running(self, what: str) -> None:
+        if self._turns is not None:
+            message = f"{what} while the bot runs. Stop it first."
+            raise ConfigurationError(message)
+
+    @contextmanager
+    def _borrowed(
+        self, store: SessionStore | LeasedStore | str | None, channel: Channel,
+        clock: Callable[[], float],
+    ) -> Iterator[None]:
+        """For a simulation: another store and clock, and one channel in place of all."""
+        self._refuse_while_running("A bot is borrowed")
+        own = self._store, self._clock, self._channels
+        self._store, self._clock = _leased(store), clock
+        self._channels = {name: channel for name in (*self._channels, channel.name)}
+        try:
+            yield
+        finally:
+            self._store, self._clock, self._channels = own
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} on {', '.join(self._channels) or 'no channel'}>"
+
+
+async def _call(
+    middleware: Callable[..., Awaitable[None]],
+    call_next: Callable[[Context], Awaitable[None]],
+    context: Context,
+) -> None:
+    await middleware(context, call_next)
+
+
+def _leased(store: SessionStore | LeasedStore | str | None) -> LeasedStore:
+    if store is None:
+        return MemorySessionStore()
+    if isinstance(store, str):
+        store = open_store(store)
+    if isinstance(store, SessionStore):
+        return LocalLeases(store)
+    if isinstance(store, LeasedStore):
+        return store
+    message = (
+        f"session_store must be a SessionStore, a LeasedStore or a URL, not a "
+        f"{type(store).__name__}. Derive your driver from barback.SessionStore."
+    )
+    raise ConfigurationError(message)
+
+
+def _check_async(function: Callable[..., Any], what: str, form: str) -> None:
+    """Refuse what is not `async def`: a plain function would block every other session."""
+    call = getattr(function, "__call__", None)  # noqa: B004 - an object may have an async one
+    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call):
+        return
+    name = getattr(function, "__name__", type(function).__name__)
+    message = f"{what} must be `{form}`; {name} is not async. Put `async` before its `def`."
+    raise HandlerRefused(message)
+
+
+def _seconds(value: float | timedelta, name: str) -> float:
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds > 0:
+        message = f"{name} must be a number of seconds above zero, or a timedelta, not {value!r}."
+        raise ConfigurationError(message)
+    return float(seconds)
+
+
+def _count(value: int, name: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        message = f"{name} must be a whole number of at least 1, not {value!r}."
+        raise ConfigurationError(message)
+    return value
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """While inside, SIGTERM cancels the current task, so that it ends as Ctrl-C would end it."""
+    task, loop = asyncio.current_task(), asyncio.get_running_loop()
+    if task is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    try:
+        loop.add_signal_handler(signal.SIGTERM, task.cancel)
+    except NotImplementedError:  # Windows has no such signal
+        yield
+        return
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)

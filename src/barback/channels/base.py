@@ -1,0 +1,54 @@
+"""Channel: a platform, as the bot sees it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from barback.bot import Bot
+    from barback.context import Context
+
+__all__ = ["Channel", "ServingChannel"]
+
+
+class Channel(ABC):
+    """A platform: it turns what people do into events, and replies into its own calls.
+
+    `name` is the first part of its sessions' ids: letters, digits, `_`, `.` and `-`. `client` is
+    the platform's own client, if there is one.
+    """
+
+    name: str
+    client: Any = None
+
+    async def start(self) -> None:  # noqa: B027 - a channel that opens nothing needs none
+        """Open what is needed to send. The bot calls it when it starts."""
+
+    async def stop(self) -> None:  # noqa: B027 - likewise
+        """Close what `start` opened. The bot calls it when its last turn has ended."""
+
+    @abstractmethod
+    async def send_text(self, context: Context, text: str) -> None:
+        """Say `text` where `context.address` is, in answer to `context.event`."""
+
+    async def typing(self, context: Context) -> None:  # noqa: B027 - not every platform can
+        """Show that the bot is about to say something."""
+
+    def sender(self, name: str) -> Callable[..., Awaitable[Any]] | None:
+        """What `context.<name>(...)` calls, with the context before its arguments.
+
+        `name` starts with `send_`. None if the channel has no such thing to send.
+        """
+        method: Callable[..., Awaitable[Any]] | None = getattr(self, name, None)
+        return method
+
+
+class ServingChannel(Channel):
+    """A channel that fetches its events itself, instead of being called with them."""
+
+    @abstractmethod
+    async def serve(self, bot: Bot) -> None:
+        """Give the bot its events until there are no more, or until it is cancelled."""

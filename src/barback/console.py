@@ -1,0 +1,5 @@
+from barback.bot import Bot
+
+
+class ConsoleBot(Bot):
+    pass

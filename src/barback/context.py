@@ -1,0 +1,123 @@
+"""Context: what a handler is given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from barback.errors import CannotSend, StateValueError
+from barback.session import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from barback.channels.base import Channel
+    from barback.events import Event
+    from barback.state import State
+    from barback.turn import Turn
+
+__all__ = ["Context"]
+
+
+class Context:
+    """One turn, as its handler sees it: the event, the session and its state, the way to reply.
+
+    It ends with the turn. Changing or sending afterwards raises `TurnEnded`; nothing vanishes.
+    """
+
+    __slots__ = ("_channel", "_draft", "_session", "_session_id", "_turn", "event")
+
+    def __init__(self, turn: Turn, event: Event, session_id: str, channel: Channel | None) -> None:
+        self.event = event
+        self._turn = turn
+        self._draft = turn.draft
+        self._session_id = session_id
+        self._channel = channel
+        self._session: Session | None = None
+
+    @property
+    def state(self) -> State:
+        """The session's state: a dict of this turn's own. A change inside it is kept as well."""
+        return self._draft.value
+
+    def set_state(self, mapping: Mapping[str, Any] | None = None, /, **changes: Any) -> None:
+        """Merge into the state: each key given is set, the others stay.
+
+        Raises `StateValueError` for a value that a session cannot keep, with its path (nothing is
+        changed then), and `TurnEnded` after the turn.
+        """
+        self._draft.ensure_open(self._session_id)
+        if mapping is not None:
+            if not isinstance(mapping, Mapping):
+                message = f"set_state takes a mapping or keywords, not {type(mapping).__name__}."
+                raise StateValueError(message, session_id=self._session_id)
+            changes = {**mapping, **changes}
+        self._draft.merge(changes)
+
+    def reset_state(self) -> None:
+        """Back to the bot's initial state. Raises `TurnEnded` after the turn."""
+        self._draft.ensure_open(self._session_id)
+        self._draft.reset()
+
+    @property
+    def session(self) -> Session:
+        """The session: its id, times and version."""
+        if self._session is None:
+            turn = self._turn
+            self._session = Session(
+                self._session_id,
+                record=None if turn.fresh else turn.record,
+                draft=self._draft,
+                now=turn.now,
+                default_lifetime=turn.turns.lifetime,
+            )
+        return self._session
+
+    @property
+    def channel(self) -> Channel:
+        """The platform the session is on. Raises `CannotSend` if the bot has no such channel."""
+        if self._channel is None:
+            name = self._session_id.partition(":")[0]
+            message = f"The bot has no channel {name!r}: give it one, with Bot(channels=[...])."
+            raise CannotSend(message, session_id=self._session_id)
+        return self._channel
+
+    @property
+    def client(self) -> Any:
+        """The whole platform: the channel's own client, or None where it has none."""
+        return self.channel.client
+
+    @property
+    def address(self) -> str | None:
+        """Where replies go, in the channel's words: the event's, or the one the session keeps."""
+        if self.event.address is not None:
+            return self.event.address
+        record = self._turn.record
+        return None if record is None else record.address
+
+    async def send_text(self, text: str) -> None:
+        """Say `text`. Raises `TurnEnded` after the turn, and what the channel raises."""
+        await self._send(self.channel.send_text, text)
+
+    async def typing(self) -> None:
+        """Show that the bot is about to say something, where the platform has a way to."""
+        await self._send(self.channel.typing)
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+        """`send_…`: what else the channel can send."""
+        if name.startswith("send_"):
+            sender = self.channel.sender(name)
+            if sender is not None:
+                return partial(self._send, sender)
+            message = f"The {self.channel.name} channel has no {name}."
+            raise AttributeError(message, name=name, obj=self)
+        message = f"{type(self).__name__!r} object has no attribute {name!r}"
+        raise AttributeError(message, name=name, obj=self)
+
+    async def _send(self, sender: Callable[..., Awaitable[Any]], *args: Any, **options: Any) -> Any:
+        self._draft.ensure_open(self._session_id)
+        return await sender(self, *args, **options)
+
+    def __repr__(self) -> str:
+        return f"<Context of {self._session_id!r}>"

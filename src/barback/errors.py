@@ -1,0 +1,161 @@
+"""Every error barback raises, in one tree.
+
+    BarbackError
+    ├── ConfigurationError        (ValueError)      a bot or store was put together wrongly
+    │   ├── HandlerRefused        (TypeError)       not `async def`, or one handler too many
+    │   ├── MissingExtra          (ImportError)     an optional dependency is not installed
+    │   └── InvalidSessionId      (ValueError)      an id that is empty, malformed or over 512 bytes
+    ├── StateValueError           (ValueError)      a value that a session cannot keep, with its path
+    ├── TurnEnded                 (RuntimeError)    a context was used after its turn
+    ├── TurnDeadlock              (RuntimeError)    a turn would have waited for itself
+    ├── HandlerTimeout            (TimeoutError)    a handler ran longer than `handler_timeout`
+    ├── CannotSend                (LookupError)     no channel, or no address, to send through
+    ├── ListingUnsupported        (TypeError)       the store's driver cannot list its sessions
+    ├── CommitUnknown             (ConnectionError) a commit may or may not have been applied
+    └── NotDone                                     nothing was committed: deliver the event again
+        ├── Redeliver                               a handler asked for the event to come again
+        ├── BotNotRunning         (RuntimeError)    the bot has not started, or is shutting down
+        ├── SessionBusy           (TimeoutError)    another turn holds the session
+        ├── LeaseLost             (RuntimeError)    the session passed to another turn meanwhile
+        ├── SessionStoreUnavailable (ConnectionError) the store cannot be reached or refuses to work
+        ├── SessionUnreadable     (ValueError)      a record exists and cannot be understood
+        └── SessionTooNew         (ValueError)      a record was written by newer code
+
+A turn ends in one of four ways: committed, handler failed, not done, unknown. Whatever derives
+from `NotDone` promises the third; `CommitUnknown` is the fourth. No message, repr or log line
+holds a session's state, a password or a token; a driver's own error is the `__cause__`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = [
+    "BarbackError",
+    "BotNotRunning",
+    "CannotSend",
+    "CommitUnknown",
+    "ConfigurationError",
+    "HandlerRefused",
+    "HandlerTimeout",
+    "InvalidSessionId",
+    "LeaseLost",
+    "ListingUnsupported",
+    "MissingExtra",
+    "NotDone",
+    "Redeliver",
+    "SessionBusy",
+    "SessionStoreUnavailable",
+    "SessionTooNew",
+    "SessionUnreadable",
+    "StateValueError",
+    "TurnDeadlock",
+    "TurnEnded",
+]
+
+
+class BarbackError(Exception):
+    """The root of every error barback raises.
+
+    `session_id` and `store` say which session and which store it is about, where that is known.
+    """
+
+    def __init__(
+        self, message: str = "", *, session_id: str | None = None, store: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.session_id = session_id
+        self.store = store
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Keyword-only fields do not travel through `Exception.__reduce__`'s `cls(*args)`.
+        return (_rebuild, (type(self), self.args, self.__dict__))
+
+
+def _rebuild(
+    kind: type[BarbackError], args: tuple[Any, ...], fields: dict[str, Any]
+) -> BarbackError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(fields)
+    return error
+
+
+class ConfigurationError(BarbackError, ValueError):
+    """A bot or a store was put together wrongly; nothing was started."""
+
+
+class HandlerRefused(ConfigurationError, TypeError):
+    """A handler, middleware or `on_error` that is not `async def`, or a second handler."""
+
+
+class MissingExtra(ConfigurationError, ImportError):
+    """An optional dependency is not installed; the message is the command that installs it."""
+
+
+class InvalidSessionId(ConfigurationError):
+    """A session id that is empty, has no `channel:key` form, or is longer than 512 bytes."""
+
+
+class StateValueError(BarbackError, ValueError):
+    """A value that a session cannot keep; `path` says where in the state it stands."""
+
+    def __init__(self, message: str = "", *, path: str = "state", **where: Any) -> None:
+        super().__init__(message, **where)
+        self.path = path
+
+
+class TurnEnded(BarbackError, RuntimeError):
+    """A context was used after its turn had ended, when nothing could be kept or sent any more."""
+
+
+class TurnDeadlock(BarbackError, RuntimeError):
+    """A turn asked for a session that is waiting, directly or through others, for that turn."""
+
+
+class HandlerTimeout(BarbackError, TimeoutError):
+    """A handler ran longer than the bot's `handler_timeout`, and was cancelled."""
+
+
+class CannotSend(BarbackError, LookupError):
+    """There is no channel, or no address, through which to send."""
+
+
+class ListingUnsupported(BarbackError, TypeError):
+    """The store's driver has only the four methods of a `SessionStore`, and cannot list."""
+
+
+class CommitUnknown(BarbackError, ConnectionError):
+    """The answer to a commit was lost, and it cannot be found out whether it was applied."""
+
+
+class NotDone(BarbackError):
+    """Nothing was committed; the event may be delivered again. The base of all such errors."""
+
+
+class Redeliver(NotDone):
+    """Raise it in a handler to give the event back: nothing is committed, `on_error` is not run."""
+
+
+class BotNotRunning(NotDone, RuntimeError):
+    """The bot has not been started, or is shutting down."""
+
+
+class SessionBusy(NotDone, TimeoutError):
+    """Another turn holds the session's lease."""
+
+
+class LeaseLost(NotDone, RuntimeError):
+    """The turn's lease passed to another turn, or its session was destroyed, before the commit."""
+
+
+class SessionStoreUnavailable(NotDone, ConnectionError):
+    """The store cannot be reached, or cannot do its work; it was not the session that was absent."""
+
+
+class SessionUnreadable(NotDone, ValueError):
+    """A record exists and cannot be understood. It is left as it is, never taken for a new user."""
+
+
+class SessionTooNew(SessionUnreadable):
+    """A record was written by a newer version of the code, and is not relabelled by an older."""

@@ -1,0 +1,175 @@
+"""LeaseKeeper: the one timer of a bot, which renews leases and ends handlers that run too long."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from barback.errors import HandlerTimeout, LeaseLost, NotDone
+
+if TYPE_CHECKING:
+    from barback.operations import Operations
+    from barback.stores.base import Lease, LeasedStore
+
+__all__ = ["Guarded", "LeaseKeeper"]
+
+logger = logging.getLogger("barback")
+
+RENEWALS_IN_A_TERM = 3
+
+
+class Guarded:
+    """Something that runs in a task under a lease, and can be interrupted for a reason."""
+
+    __slots__ = ("_cancelling", "_interrupted", "deadline", "lease", "session_id", "task")
+
+    session_id: str
+    lease: Lease
+    task: asyncio.Task[object] | None
+    deadline: float | None
+
+    def __init__(self, session_id: str) -> None:
+        self.session_id = session_id
+        self.task = None
+        self.deadline = None
+        self._interrupted: BaseException | None = None
+        self._cancelling = 0
+
+    def due(self) -> float:
+        """When the keeper has to look at it next, by the event loop's clock."""
+        renewal = self.lease.renewed_at + self.lease.term / RENEWALS_IN_A_TERM
+        return renewal if self.deadline is None else min(renewal, self.deadline)
+
+    def interrupt(self, reason: BaseException) -> None:
+        """Cancel the task; what comes of it will be `reason`. The first reason counts."""
+        if self._interrupted is None and self.task is not None:
+            self._interrupted = reason
+            self._cancelling = self.task.cancelling()
+            self.task.cancel()
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether a reason has been given."""
+        return self._interrupted is not None
+
+    def reason(self, error: BaseException | None) -> BaseException | None:
+        """The reason it was interrupted for, if that is why it ended with `error`.
+
+        None where it was not, or where somebody else cancelled the task as well: a cancellation
+        from outside goes before. Takes back its own cancellation, as `asyncio.timeout` does.
+        """
+        reason, self._interrupted = self._interrupted, None
+        if reason is None or self.task is None:
+            return None
+        others = self.task.uncancel() > self._cancelling
+        return None if others and isinstance(error, asyncio.CancelledError) else reason
+
+
+class LeaseKeeper:
+    """Looks after running handlers with a single timer, set for the first that is due."""
+
+    def __init__(
+        self, store: LeasedStore, operations: Operations, handler_timeout: float | None
+    ) -> None:
+        self._store = store
+        self._operations = operations
+        self._handler_timeout = handler_timeout
+        self._watched: dict[Guarded, None] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._renewal: asyncio.Future[None] | None = None
+
+    def watch(self, turn: Guarded) -> None:
+        """From now on: renew its lease, and interrupt it when its time is over."""
+        task = asyncio.current_task()
+        loop = asyncio.get_running_loop()
+        turn.task = task
+        if self._handler_timeout is not None:
+            turn.deadline = loop.time() + self._handler_timeout
+        self._watched[turn] = None
+        due = turn.due()
+        if self._timer is None or due < self._timer.when():
+            self._set_timer(loop, due)
+
+    def unwatch(self, turn: Guarded) -> None:
+        """It has ended."""
+        self._watched.pop(turn, None)
+
+    def interrupt_all(self, reason: BaseException) -> None:
+        """Interrupt every running handler."""
+        for turn in list(self._watched):
+            turn.interrupt(reason)
+
+    def close(self) -> None:
+        """Stop the timer."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _set_timer(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = loop.call_at(due, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        to_renew = []
+        for turn in self._watched:
+            if turn.interrupted:
+                continue  # a handler that ignores its cancellation does not keep its lease
+            if turn.deadline is not None and turn.deadline <= now:
+                turn.interrupt(self._too_long(turn))
+            elif turn.lease.renewed_at + turn.lease.term / RENEWALS_IN_A_TERM <= now:
+                to_renew.append(turn)
+        if to_renew and self._renewal is None:
+            self._renewal = self._operations.start(self._renew(to_renew))
+            self._renewal.add_done_callback(self._renewed)
+        self._set_next_timer(loop)
+
+    def _renewed(self, _: asyncio.Future[None]) -> None:
+        self._renewal = None
+        self._set_next_timer(asyncio.get_running_loop())
+
+    def _set_next_timer(self, loop: asyncio.AbstractEventLoop) -> None:
+        """For the first that is due; while a renewal is on its way, only deadlines are."""
+        waiting = (turn for turn in self._watched if not turn.interrupted)
+        if self._renewal is None:
+            dues = [turn.due() for turn in waiting]
+        else:
+            dues = [turn.deadline for turn in waiting if turn.deadline is not None]
+        if dues:
+            self._set_timer(loop, min(dues))
+
+    async def _renew(self, turns: list[Guarded]) -> None:
+        asked_at = asyncio.get_running_loop().time()
+        by_lease = {turn.lease: turn for turn in turns}
+        for lease in by_lease:  # should it fail: again after a tenth of the term
+            lease.renewed_at = asked_at - lease.term * (1 / RENEWALS_IN_A_TERM - 1 / 10)
+        try:
+            lost = await self._store.renew(list(by_lease))
+        except NotDone as error:
+            # Whether the lease was still good, the commit will tell.
+            logger.warning("Leases could not be renewed, and will be tried again: %s", error)
+            return
+        for lease in by_lease:
+            lease.renewed_at = asked_at
+        for lease in lost:
+            turn = by_lease[lease]
+            if turn in self._watched and turn.lease is lease:
+                turn.interrupt(self._lost(turn))
+
+    def _too_long(self, turn: Guarded) -> HandlerTimeout:
+        message = (
+            f"The handler of session {turn.session_id!r} ran longer than {self._handler_timeout:g} "
+            f"seconds and was cancelled. Set handler_timeout to allow it more."
+        )
+        return HandlerTimeout(message, session_id=turn.session_id)
+
+    def _lost(self, turn: Guarded) -> LeaseLost:
+        message = (
+            f"Session {turn.session_id!r} passed to another turn, or was destroyed, while its "
+            f"handler ran. Nothing was written."
+        )
+        return LeaseLost(message, session_id=turn.session_id, store=self._store.name)

@@ -1,0 +1,72 @@
+"""Operations: what was asked of a store is carried out, even if who asked is cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+__all__ = ["Operations"]
+
+logger = logging.getLogger("barback")
+
+T = TypeVar("T")
+
+
+class Operations:
+    """Store operations of one bot, and those that outlived the task that asked for them.
+
+    `instant`: no operation ever suspends, so that none needs a task of its own. `bound`: seconds
+    for which a cancellation waits until an operation on its way has been answered.
+    """
+
+    def __init__(self, *, instant: bool, bound: float) -> None:
+        self._instant = instant
+        self._bound = bound
+        self._late: set[asyncio.Future[Any]] = set()
+
+    async def finish(self, operation: Awaitable[T]) -> T:
+        """Await it to its end. A cancellation meanwhile goes on when the answer has come.
+
+        An error that comes after a cancellation is logged: nobody else would hear of it.
+        """
+        if self._instant:
+            return await operation
+        future = asyncio.ensure_future(operation)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            if not future.cancelled():
+                await self.linger(future)
+            raise
+
+    async def linger(self, future: asyncio.Future[T]) -> None:
+        """Wait for an operation's answer within the bound; after that it goes on by itself."""
+        self._watch(future)
+        if not future.done():
+            await asyncio.wait([future], timeout=self._bound)
+
+    def start(self, operation: Awaitable[T]) -> asyncio.Future[T]:
+        """Let an operation run by itself; `close` waits for it."""
+        future = asyncio.ensure_future(operation)
+        self._watch(future)
+        return future
+
+    async def close(self) -> None:
+        """Wait, within the bound, for operations that are still on their way."""
+        if self._late:
+            await asyncio.wait(list(self._late), timeout=self._bound)
+        if self._late:
+            logger.error("%d store operations got no answer before the bot closed.", len(self._late))
+
+    def _watch(self, future: asyncio.Future[T]) -> None:
+        self._late.add(future)
+        future.add_done_callback(self._answered)
+
+    def _answered(self, future: asyncio.Future[T]) -> None:
+        self._late.discard(future)
+        if not future.cancelled() and (error := future.exception()) is not None:
+            logger.error("A store operation failed when nobody waited for it any more: %s", error)

@@ -1,0 +1,164 @@
+"""Record: what rests in a store.
+
+Drivers move records and never look inside `state`. A record is immutable and holds only immutable
+values (its `seen` is copied, never changed), so one object may be shared between a store and any
+number of turns.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import secrets
+from typing import Final
+
+import msgspec
+
+from barback.errors import InvalidSessionId, SessionTooNew, SessionUnreadable
+
+__all__ = ["FORMAT_JSON", "MAX_ID_BYTES", "NEVER", "Record", "check_session_id", "new_version"]
+
+FORMAT_JSON: Final = 1
+"""`Record.format` of a state that is plain JSON text."""
+
+NEVER: Final = -1
+"""`Record.lifetime` of a session that does not expire."""
+
+MAX_ID_BYTES: Final = 512
+"""The longest session id, in bytes of UTF-8, its namespace included."""
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One session as a store keeps it. Times are whole milliseconds since the Unix epoch.
+
+    - `id`: the session's id, with the bot's namespace: at most 512 bytes of UTF-8.
+    - `format`: how `state` is written (1: JSON).
+    - `version`: changed by every commit and never used twice for a session, even after a delete.
+    - `schema`: the version of the state's shape.
+    - `created_at`, `last_activity`, `expires_at`: `expires_at` is None for a session that does
+      not expire. `last_activity` is when the record was last written.
+    - `lifetime`: milliseconds this one session lives after its last activity; None: as long as
+      the store says; -1: for ever.
+    - `seen`: the ids of the turns this session has committed, oldest first, each with its time.
+    - `users`: the ids of the people whose session it is; `address`: how its channel speaks to
+      them first, in the channel's own words.
+    - `state`: deterministic JSON. A driver returns the very bytes it was given.
+    """
+
+    id: str
+    version: int
+    state: bytes
+    created_at: int
+    last_activity: int
+    expires_at: int | None = None
+    format: int = FORMAT_JSON
+    schema: int = 0
+    lifetime: int | None = None
+    seen: dict[str, int] = {}
+    users: tuple[str, ...] = ()
+    address: str | None = None
+
+    def expired(self, now: int) -> bool:
+        """Whether the session's time is over at `now` (milliseconds)."""
+        return self.expires_at is not None and self.expires_at <= now
+
+    def encode(self) -> bytes:
+        """The record as one JSON object, in which the state is readable."""
+        return _encoder.encode(
+            _Wire(**{**msgspec.structs.asdict(self), "state": msgspec.Raw(self.state)})
+        )
+
+    @classmethod
+    def decode(cls, data: bytes | str, *, session_id: str, store: str | None = None) -> Record:
+        """Read what `encode` wrote.
+
+        Raises `SessionUnreadable` if it is not a record or belongs to another session, and
+        `SessionTooNew` if a newer barback wrote it.
+        """
+        try:
+            wire = _decoder.decode(data)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            # The decoder's words tell positions and types, never values.
+            message = (
+                f"The record of session {session_id!r} cannot be read. It is left as it is: "
+                f"restore it from a copy, or destroy the session to let it start anew."
+            )
+            raise SessionUnreadable(message, session_id=session_id, store=store) from error
+        if wire.id != session_id:
+            message = f"The record found for session {session_id!r} belongs to another session."
+            raise SessionUnreadable(message, session_id=session_id, store=store)
+        if wire.format != FORMAT_JSON:
+            message = (
+                f"The record of session {session_id!r} is of format {wire.format}, which this "
+                f"version of barback does not know. Update barback on this machine."
+            )
+            raise SessionTooNew(message, session_id=session_id, store=store)
+        return cls(**{**msgspec.structs.asdict(wire), "state": _compact(bytes(wire.state))})
+
+
+class _Wire(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A record as JSON: the same fields, the state embedded as it is."""
+
+    id: str
+    format: int
+    version: int
+    schema: int = 0
+    created_at: int
+    last_activity: int
+    expires_at: int | None = None
+    lifetime: int | None = None
+    seen: dict[str, int] = {}
+    users: tuple[str, ...] = ()
+    address: str | None = None
+    state: msgspec.Raw
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(_Wire)
+
+
+def _compact(state: bytes) -> bytes:
+    """The state without the white space that a pretty-printed file has around its tokens."""
+    return msgspec.json.format(state, indent=-1) if b"\n" in state else state
+
+
+def _restart_versions() -> None:
+    global _versions  # noqa: PLW0603 - a forked child must not repeat its parent's numbers
+    _versions = itertools.count(secrets.randbits(62))
+
+
+_restart_versions()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_restart_versions)
+
+
+def new_version() -> int:
+    """A number, at most 63 bits, that no record of any process has had before.
+
+    A counter from a random start: as unlikely to repeat as 62 random bits, at the cost of an
+    addition. It owes nothing to the clock or to `random.seed`.
+    """
+    return next(_versions)
+
+
+def check_session_id(session_id: str) -> str:
+    """Return `session_id` if a store may be asked for it; raise `InvalidSessionId` otherwise."""
+    if session_id.isascii():
+        size = len(session_id)
+    else:
+        try:
+            size = len(session_id.encode())
+        except UnicodeEncodeError:
+            message = f"Session id {session_id!a} holds a lone surrogate, which is not text."
+            raise InvalidSessionId(message) from None
+    if size > MAX_ID_BYTES:
+        message = (
+            f"A session id of {size} bytes is longer than {MAX_ID_BYTES} bytes "
+            f"(it begins {session_id[:40]!r}). Use a `scope` that makes shorter keys."
+        )
+        raise InvalidSessionId(message)
+    channel, colon, key = session_id.partition(":")
+    if not (channel and colon and key):
+        message = f"Session id {session_id!r} is not of the form 'channel:key'."
+        raise InvalidSessionId(message, session_id=session_id)
+    return session_id

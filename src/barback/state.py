@@ -1,0 +1,240 @@
+"""State: what handlers read and change, and how it becomes bytes.
+
+The rules are the same for every store, memory included. A value is None, a bool, a 64-bit
+integer, a finite float, text (NUL included, lone surrogates not), a list, or a dict with text
+keys, at most 64 levels deep. What a handler reads is a copy of its own, and so is what a store
+keeps. The order of a dict's keys is not part of a state: it rests sorted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from barback.errors import ConfigurationError, SessionUnreadable, StateValueError, TurnEnded
+
+__all__ = ["MAX_DEPTH", "Draft", "InitialState", "State", "checked", "decode_state", "encode_state"]
+
+State = dict[str, Any]
+"""An untyped state."""
+
+MAX_DEPTH: Final = 64
+"""How many lists and dicts may stand inside one another, the state itself included."""
+
+_MAX_INT: Final = 2**63 - 1
+_MIN_INT: Final = -(2**63)
+_INFINITY: Final = float("inf")
+
+_encoder = msgspec.json.Encoder(order="deterministic")
+_decoder = msgspec.json.Decoder(dict[str, Any])
+
+
+class Draft:
+    """One attempt's copy of what a handler may change; decoded when it is first looked at.
+
+    `base` is the state that was read, None for a new session. `lifetime` is the session's own, as
+    in `Record.lifetime`.
+    """
+
+    __slots__ = ("_base", "_initial", "_session_id", "_value", "closed", "lifetime")
+
+    def __init__(
+        self, base: bytes | None, initial: InitialState, session_id: str, lifetime: int | None
+    ) -> None:
+        self._base = base
+        self._initial = initial
+        self._session_id = session_id
+        self._value: State | None = None
+        self.lifetime = lifetime
+        self.closed = False
+
+    @property
+    def base(self) -> bytes:
+        """The state as the turn found it, encoded."""
+        base = self._base
+        if base is None:
+            base = self._base = self._initial.encoded()
+        return base
+
+    @property
+    def value(self) -> State:
+        """The state as it stands in this turn."""
+        value = self._value
+        if value is None:
+            value = self._value = decode_state(self.base, self._session_id)
+        return value
+
+    def ensure_open(self, session_id: str) -> None:
+        """Raise `TurnEnded` if what is changed now could not be kept any more."""
+        if self.closed:
+            message = (
+                f"The turn of session {session_id!r} has ended: nothing can be changed or sent "
+                f"through its context. Await what the handler starts, or open a turn of its own "
+                f"with bot.conversation({session_id!r})."
+            )
+            raise TurnEnded(message, session_id=session_id)
+
+    def merge(self, changes: Mapping[str, Any]) -> None:
+        """Shallow merge: each key is set, the others stay. All of `changes`, or nothing."""
+        self.value.update(checked(changes, self._session_id))
+
+    def reset(self) -> None:
+        """Back to the initial state."""
+        self._value = decode_state(self._initial.encoded(), self._session_id)
+
+    def changed(self) -> bytes | None:
+        """The state to write, or None if it is equal to what was read.
+
+        Raises `StateValueError` if a nested change put in a value that a session cannot keep.
+        """
+        value = self._value
+        if value is None:
+            return None
+        try:
+            encoded = _encoder.encode(value)
+        except (TypeError, ValueError, RecursionError, OverflowError, msgspec.MsgspecError):
+            encoded = b""  # the check below finds the value, and says where it stands
+        if encoded == self.base:
+            return None
+        sound = checked(value, self._session_id)
+        return encoded or _encoder.encode(sound)
+
+
+class InitialState:
+    """What a new session starts from: a mapping, or a function that makes one. Never shared."""
+
+    def __init__(self, source: Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None) -> None:
+        if source is None:
+            source = {}
+        if not (isinstance(source, Mapping) or callable(source)):
+            message = (
+                f"initial_state must be a mapping or a function that returns one, "
+                f"not {type(source).__name__}."
+            )
+            raise ConfigurationError(message)
+        self._make = None if isinstance(source, Mapping) else source
+        # A mapping is checked and copied here and now, so that a later change of it is not seen.
+        self._encoded = encode_state(source) if isinstance(source, Mapping) else b""
+
+    def encoded(self) -> bytes:
+        """The initial state as it would rest in a store."""
+        if self._make is None:
+            return self._encoded
+        made = self._make()
+        if not isinstance(made, Mapping):
+            message = f"The initial_state function returned {type(made).__name__}, not a mapping."
+            raise StateValueError(message)
+        return encode_state(made)
+
+
+def encode_state(state: Mapping[str, Any]) -> bytes:
+    """A state as deterministic JSON: equal states, equal bytes. Raises `StateValueError`."""
+    return _encoder.encode(checked(state))
+
+
+def decode_state(data: bytes, session_id: str) -> State:
+    """What `encode_state` wrote. Raises `SessionUnreadable`."""
+    try:
+        return _decoder.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        message = (
+            f"The state of session {session_id!r} cannot be read. It is left as it is: restore it "
+            f"from a copy, or destroy the session to let it start anew."
+        )
+        raise SessionUnreadable(message, session_id=session_id) from error
+
+
+def checked(changes: Mapping[str, Any], session_id: str | None = None) -> State:
+    """A copy of `changes` whose values a session can keep, or `StateValueError` with the path."""
+    return {
+        _key(key, "state", session_id): _copied(value, "state", key, 2, session_id)
+        for key, value in changes.items()
+    }
+
+
+def _copied(value: Any, parent: str, step: str | int, depth: int, session_id: str | None) -> Any:
+    """`value` with its lists and dicts copied; its path is put together only for an error."""
+    kind = type(value)
+    if kind is str:
+        if value.isascii() or _encodable(value):
+            return value
+        reason = "text with a lone surrogate"
+    elif value is None or kind is bool:
+        return value
+    elif kind is int:
+        if _MIN_INT <= value <= _MAX_INT:
+            return value
+        reason = "an integer of more than 64 bits (keep it as text)"
+    elif kind is float:
+        if -_INFINITY < value < _INFINITY:
+            return value
+        reason = "a float that is not finite (keep None instead)"
+    elif kind is dict or kind is list:
+        if depth <= MAX_DEPTH:
+            path = _path(parent, step)
+            if kind is list:
+                return [
+                    _copied(item, path, index, depth + 1, session_id)
+                    for index, item in enumerate(value)
+                ]
+            return {
+                _key(key, path, session_id): _copied(item, path, key, depth + 1, session_id)
+                for key, item in value.items()
+            }
+        reason = f"more than {MAX_DEPTH} levels deep, or inside itself"
+    else:
+        reason = f"of type {kind.__qualname__}{_remedy(kind)}"
+    path = _path(parent, step)
+    message = (
+        f"{_shortened(path)} is {reason}. A session keeps None, bool, 64-bit int, finite float, "
+        f"str, list, and dict with str keys."
+    )
+    raise StateValueError(message, path=path, session_id=session_id)
+
+
+def _key(key: Any, parent: str, session_id: str | None) -> str:
+    if type(key) is str and (key.isascii() or _encodable(key)):
+        return key
+    reason = "text with a lone surrogate" if isinstance(key, str) else "not text"
+    if isinstance(key, str) and type(key) is not str:
+        reason = f"of type {type(key).__qualname__} (use str)"
+    message = f"{_shortened(parent)} has a key that is {reason}: keys must be str."
+    raise StateValueError(message, path=parent, session_id=session_id)
+
+
+def _path(parent: str, step: str | int) -> str:
+    return f"{parent}[{step!r}]"
+
+
+def _shortened(path: str) -> str:
+    limit = 200
+    return path if len(path) <= limit else f"{path[: limit // 2]}…{path[-limit // 2 :]}"
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _remedy(kind: type) -> str:
+    """What to do about the kinds of value that people try most."""
+    remedies = {
+        "tuple": "use a list",
+        "set": "use a list",
+        "frozenset": "use a list",
+        "datetime": "use .isoformat()",
+        "date": "use .isoformat()",
+        "Decimal": "use str()",
+        "UUID": "use str()",
+        "bytes": "use base64 text",
+    }
+    for base in kind.__mro__[1:]:
+        if base in {str, int, float, bool, list, dict}:
+            return f" (use {base.__name__}())"
+    remedy = remedies.get(kind.__name__)
+    return f" ({remedy})" if remedy else ""

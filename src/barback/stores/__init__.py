@@ -1,0 +1,1 @@
+"""Where sessions rest: the seam, the drivers, and how a URL names one."""

@@ -1,0 +1,217 @@
+"""The two interfaces a store can have, on one page.
+
+`SessionStore` is what the author of a driver writes: four methods, one process. `LeasedStore` is
+what a turn speaks to, and what a driver for many processes implements itself. `LocalLeases` makes
+the second of the first.
+
+Rules for every driver:
+
+- A record comes back as it was written, its `state` byte for byte.
+- "Missing" (None) means just that. A record that cannot be understood raises `SessionUnreadable`;
+  a store that cannot be reached, or cannot do its work, raises `SessionStoreUnavailable`.
+- A `commit` or `write` whose outcome the driver cannot know raises `CommitUnknown`.
+- A driver does not decide expiry: it returns expired records like others. Its own expiry, if it
+  has any, only sweeps, with grace.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from datetime import timedelta
+from typing import TYPE_CHECKING, ClassVar, Final
+
+import msgspec
+
+from barback.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Sequence
+    from types import TracebackType
+    from typing import Self
+
+    from barback.record import Record
+
+__all__ = ["ONE_YEAR", "Lease", "LeasedStore", "ListedStore", "SessionStore", "duration", "milliseconds"]
+
+ONE_YEAR: Final = timedelta(days=365)
+
+
+class Lease(msgspec.Struct, kw_only=True, eq=False):
+    """The exclusive right to one session for one turn.
+
+    - `session_id`: the session's id, with the bot's namespace.
+    - `token`: tells this lease from every other; it is made by the turn.
+    - `term`: seconds after its checkout or last renewal at which it ends by itself.
+    - `version`: the version of the record read under it, None where there was none. The turn
+      notes it; `commit` compares it.
+    - `renewed_at`: when it was taken or renewed, by the event loop's clock. The turn's own.
+    """
+
+    session_id: str
+    token: str
+    term: float
+    version: int | None = None
+    renewed_at: float = 0.0
+
+
+class _Store(ABC):
+    """What both kinds have in common: a name, a lifetime for sessions, opening and closing."""
+
+    name: ClassVar[str] = "store"
+    """How errors call it."""
+
+    instant: ClassVar[bool] = False
+    """True if no operation ever suspends: then none can be cancelled half-way."""
+
+    expires_in: timedelta | None = ONE_YEAR
+    """How long a session lives after its last activity; None: for ever."""
+
+    _users: int = 0
+    _opening: asyncio.Lock | None = None
+
+    @abstractmethod
+    async def init(self) -> Self:
+        """Connect, and make tables, folders or indexes.
+
+        Raises `SessionStoreUnavailable`, with a sentence, if the store cannot be used.
+        """
+
+    async def close(self) -> None:  # noqa: B027 - a driver that holds nothing open needs none
+        """Give back what `init` opened. `init` may be called again afterwards."""
+
+    async def acquire(self) -> None:
+        """`init` for the first user; each later one shares it. Bots call this, not `init`."""
+        if self._opening is None:
+            self._opening = asyncio.Lock()
+        async with self._opening:
+            if self._users == 0:
+                await self.init()
+            self._users += 1
+
+    async def relinquish(self) -> None:
+        """The end of one user's `acquire`; the last one closes the store."""
+        self._users -= 1
+        if self._users == 0:
+            self._opening = None  # it belongs to this event loop; the next may be another
+            await self.close()
+
+    async def __aenter__(self) -> Self:
+        await self.acquire()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.relinquish()
+
+
+class SessionStore(_Store):
+    """A driver for one process: four methods, and `close` if there is something to close.
+
+    A driver need not think of concurrency: operations on one session never overlap.
+    """
+
+    @abstractmethod
+    async def read(self, session_id: str) -> Record | None:
+        """The session's record; None if there is none."""
+
+    @abstractmethod
+    async def write(self, session_id: str, record: Record) -> None:
+        """Put `record` in place of the session's record, all or nothing."""
+
+    @abstractmethod
+    async def destroy(self, session_id: str) -> None:
+        """Remove the session's record; nothing happens if there is none."""
+
+
+class ListedStore(SessionStore):
+    """A driver for one process that can also list what it holds."""
+
+    @abstractmethod
+    def all(self, prefix: str = "") -> AsyncIterator[Record]:
+        """Every record whose id starts with `prefix`, streamed, in no particular order.
+
+        Records written or destroyed meanwhile may or may not be among them. An unreadable record
+        does not hide the others: `SessionUnreadable` is raised after the last of them.
+        """
+
+    @abstractmethod
+    async def due(self, before: int, limit: int) -> list[Record]:
+        """At most `limit` records with `expires_at` at or before `before` (milliseconds)."""
+
+
+class LeasedStore(_Store):
+    """What a turn speaks to; a driver for any number of processes implements it itself.
+
+    Methods may be `async def`, or plain functions that return a future: an operation once asked
+    for is carried out even if the task that awaits it is cancelled.
+    """
+
+    @abstractmethod
+    def checkout(self, session_id: str, lease: Lease) -> Awaitable[Record | None]:
+        """Take the lease and read the record, in one trip.
+
+        Raises `SessionBusy` if another lease holds the session. A lease that holds it already is
+        recognised by its token, renewed and given the record again.
+        """
+
+    @abstractmethod
+    def commit(self, record: Record, lease: Lease, *, keep: bool = False) -> Awaitable[None]:
+        """Write the record and give the lease back, in one atomic step.
+
+        Applied if, and only if, the session's lease is still this one and the stored version is
+        `lease.version`; raises `LeaseLost` otherwise. `keep`: the lease is renewed instead of
+        given back, for the next turn of the same process.
+        """
+
+    @abstractmethod
+    def release(self, session_id: str, lease: Lease) -> Awaitable[None]:
+        """Give the lease back with nothing written; nothing happens if it is lost already."""
+
+    @abstractmethod
+    def renew(self, leases: Sequence[Lease]) -> Awaitable[list[Lease]]:
+        """Start the term of each lease anew; return those that were lost."""
+
+    @abstractmethod
+    def destroy(self, session_id: str, lease: Lease | None) -> Awaitable[None]:
+        """Remove the record and its lease.
+
+        With a lease: `LeaseLost` unless it still holds the session. With None, by force: the
+        commit of a turn that is running then raises `LeaseLost`.
+        """
+
+    @abstractmethod
+    def all(self, prefix: str = "") -> AsyncIterator[Record]:
+        """Every record whose id starts with `prefix`, as `ListedStore.all` says."""
+
+    @abstractmethod
+    def due(self, before: int, limit: int) -> Awaitable[list[Record]]:
+        """At most `limit` records with `expires_at` at or before `before` (milliseconds)."""
+
+
+def duration(value: float | timedelta | None, name: str = "expires_in") -> timedelta | None:
+    """A documented duration: a number of minutes, a timedelta, or None for never."""
+    if value is None or isinstance(value, timedelta):
+        span = value
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        try:
+            span = timedelta(minutes=value)
+        except (OverflowError, ValueError):
+            message = f"{name} must be a finite number of minutes, a timedelta or None."
+            raise ConfigurationError(message) from None
+    else:
+        message = f"{name} must be minutes, a timedelta or None, not {type(value).__name__}."
+        raise ConfigurationError(message)
+    if span is not None and span < timedelta(milliseconds=1):
+        message = f"{name} must be more than zero (None means never), not {value!r}."
+        raise ConfigurationError(message)
+    return span
+
+
+def milliseconds(span: timedelta | None) -> int | None:
+    """A timedelta in whole milliseconds."""
+    return None if span is None else span // timedelta(milliseconds=1)

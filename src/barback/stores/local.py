@@ -1,0 +1,194 @@
+"""LocalLeases: a `LeasedStore` made of a driver of four methods, for one process."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+from barback.errors import (
+    BarbackError,
+    CommitUnknown,
+    LeaseLost,
+    ListingUnsupported,
+    SessionBusy,
+    SessionStoreUnavailable,
+)
+from barback.stores.base import Lease, LeasedStore, ListedStore, SessionStore
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+    from typing import Self
+
+    from barback.record import Record
+
+__all__ = ["LeaseTable", "LocalLeases"]
+
+
+class LeaseTable:
+    """Who holds which session, inside one process. It has an entry for held sessions only.
+
+    `clock` is in seconds and must not go back.
+    """
+
+    def __init__(self, store: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._store = store
+        self._clock = clock
+        self._held: dict[str, tuple[str, float]] = {}
+
+    def take(self, session_id: str, lease: Lease) -> None:
+        """Give the session to `lease`, or renew it; `SessionBusy` if another holds it."""
+        now = self._clock()
+        holder = self._held.get(session_id)
+        if holder is not None and holder[0] != lease.token and holder[1] > now:
+            message = f"Session {session_id!r} is in another turn."
+            raise SessionBusy(message, session_id=session_id, store=self._store)
+        self._held[session_id] = (lease.token, now + lease.term)
+
+    def holds(self, session_id: str, lease: Lease) -> bool:
+        """Whether the session is still this lease's: until its end, and after it until taken."""
+        holder = self._held.get(session_id)
+        return holder is not None and holder[0] == lease.token
+
+    def check(self, session_id: str, lease: Lease) -> None:
+        """Raise `LeaseLost` unless the session is still this lease's."""
+        if not self.holds(session_id, lease):
+            message = (
+                f"The turn on session {session_id!r} lost its lease: another turn took the session "
+                f"over, or it was destroyed. Nothing was written."
+            )
+            raise LeaseLost(message, session_id=session_id, store=self._store)
+
+    def give_back(self, session_id: str, lease: Lease) -> None:
+        """Free the session, if it is still this lease's."""
+        if self.holds(session_id, lease):
+            del self._held[session_id]
+
+    def renew(self, leases: Sequence[Lease]) -> list[Lease]:
+        """Start each lease's term anew; return those that were lost."""
+        lost = []
+        for lease in leases:
+            if self.holds(lease.session_id, lease):
+                self._held[lease.session_id] = (lease.token, self._clock() + lease.term)
+            else:
+                lost.append(lease)
+        return lost
+
+    def free(self, session_id: str) -> None:
+        """Free the session by force."""
+        self._held.pop(session_id, None)
+
+    def __contains__(self, session_id: object) -> bool:
+        return session_id in self._held
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+
+class LocalLeases(LeasedStore):
+    """Leases inside this process over a `SessionStore`; a `Bot` applies it by itself.
+
+    Every `LocalLeases` over the same driver object shares one table, so that several bots may use
+    the driver at once. Processes do not see each other's leases: a driver for several processes
+    implements `LeasedStore`.
+
+    A driver's own exceptions become barback's: from `read`, `SessionStoreUnavailable`; from
+    `write` and `destroy`, `CommitUnknown`, since only the driver could know what was applied.
+    """
+
+    def __init__(self, store: SessionStore) -> None:
+        self.store = store
+        self.name = store.name  # type: ignore[misc]  # it goes by its driver's name
+        self.instant = store.instant  # type: ignore[misc]  # and is as quick
+        self.expires_in = store.expires_in
+        self._table = _tables.setdefault(store, LeaseTable(store.name))
+
+    async def init(self) -> Self:
+        """Open the driver, unless another user of it has done so."""
+        await self.store.acquire()
+        return self
+
+    async def close(self) -> None:
+        """Close the driver, if this was its last user."""
+        await self.store.relinquish()
+
+    async def checkout(self, session_id: str, lease: Lease) -> Record | None:
+        """See `LeasedStore.checkout`."""
+        self._table.take(session_id, lease)
+        try:
+            return await self.store.read(session_id)
+        except (Exception, asyncio.CancelledError) as error:
+            self._table.give_back(session_id, lease)
+            if isinstance(error, (BarbackError, asyncio.CancelledError)):
+                raise
+            message = f"The {self.name} store failed to read session {session_id!r}."
+            raise SessionStoreUnavailable(
+                message, session_id=session_id, store=self.name
+            ) from error
+
+    async def commit(self, record: Record, lease: Lease, *, keep: bool = False) -> None:
+        """See `LeasedStore.commit`.
+
+        Nobody but the lease's holder writes, so a lease still held is a version still read.
+        """
+        self._table.check(record.id, lease)
+        try:
+            await self.store.write(record.id, record)
+        except BarbackError:
+            raise
+        except Exception as error:
+            raise self._unknown(record.id) from error
+        if keep:
+            self._table.renew([lease])
+        else:
+            self._table.give_back(record.id, lease)
+
+    async def release(self, session_id: str, lease: Lease) -> None:
+        """See `LeasedStore.release`."""
+        self._table.give_back(session_id, lease)
+
+    async def renew(self, leases: Sequence[Lease]) -> list[Lease]:
+        """See `LeasedStore.renew`."""
+        return self._table.renew(leases)
+
+    async def destroy(self, session_id: str, lease: Lease | None) -> None:
+        """See `LeasedStore.destroy`."""
+        if lease is None:
+            self._table.free(session_id)  # first: a turn's commit from now on is refused
+        else:
+            self._table.check(session_id, lease)
+        try:
+            await self.store.destroy(session_id)
+        except BarbackError:
+            raise
+        except Exception as error:
+            raise self._unknown(session_id) from error
+        if lease is not None:
+            self._table.give_back(session_id, lease)
+
+    async def all(self, prefix: str = "") -> AsyncIterator[Record]:
+        """See `LeasedStore.all`. Raises `ListingUnsupported` if the driver cannot list."""
+        async for record in self._listed().all(prefix):
+            yield record
+
+    async def due(self, before: int, limit: int) -> list[Record]:
+        """See `LeasedStore.due`. Raises `ListingUnsupported` if the driver cannot list."""
+        return await self._listed().due(before, limit)
+
+    def _listed(self) -> ListedStore:
+        if isinstance(self.store, ListedStore):
+            return self.store
+        message = (
+            f"The {self.name} store cannot list its sessions: derive {type(self.store).__name__} "
+            f"from ListedStore and give it `all` and `due`."
+        )
+        raise ListingUnsupported(message, store=self.name)
+
+    def _unknown(self, session_id: str) -> CommitUnknown:
+        message = f"The {self.name} store failed while it wrote session {session_id!r}."
+        return CommitUnknown(message, session_id=session_id, store=self.name)
+
+
+# A driver's table, not its LocalLeases: that one holds the driver, and would keep it alive here.
+_tables: WeakKeyDictionary[SessionStore, LeaseTable] = WeakKeyDictionary()

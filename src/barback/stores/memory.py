@@ -1,0 +1,135 @@
+"""The memory store: sessions of this process, the least recently used forgotten first."""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from typing import TYPE_CHECKING, ClassVar
+
+from barback.errors import ConfigurationError, LeaseLost
+from barback.stores.base import ONE_YEAR, Lease, LeasedStore, duration
+from barback.stores.local import LeaseTable
+from barback.stores.url import parse_url
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+    from datetime import timedelta
+    from typing import Self
+
+    from barback.record import Record
+
+__all__ = ["MemorySessionStore"]
+
+logger = logging.getLogger("barback")
+
+
+class MemorySessionStore(LeasedStore):
+    """Sessions in this process's memory; the default of every bot.
+
+    - `max_size`: how many sessions it keeps, 10,000 unless set. When there are more, the least
+      recently used is forgotten, but never one in use. `evictions` counts them, and the first is
+      logged as a warning.
+    - `expires_in`: minutes or a timedelta after a session's last activity; None is never.
+
+    Durability: none. What it holds lives as long as this object; closing it does not empty it.
+    """
+
+    name: ClassVar[str] = "memory"
+    instant: ClassVar[bool] = True
+
+    def __init__(
+        self, max_size: int = 10_000, *, expires_in: float | timedelta | None = ONE_YEAR
+    ) -> None:
+        if not isinstance(max_size, int) or isinstance(max_size, bool) or max_size < 1:
+            message = f"max_size must be a whole number of at least 1, not {max_size!r}."
+            raise ConfigurationError(message)
+        self.max_size = max_size
+        self.expires_in = duration(expires_in)
+        self.evictions = 0
+        self._records: OrderedDict[str, Record] = OrderedDict()
+        self._leases = LeaseTable(self.name)
+
+    @classmethod
+    def from_url(cls, url: str) -> MemorySessionStore:
+        """Open `memory://`, with `max_size` and `expires_in` (minutes) as parameters."""
+        address, options = parse_url(url, allowed={"max_size": int, "expires_in": float})
+        if address:
+            message = "A memory store has no address: write memory://, with ?max_size=… if wanted."
+            raise ConfigurationError(message)
+        return cls(**options)
+
+    async def init(self) -> Self:
+        """Nothing to open."""
+        return self
+
+    async def checkout(self, session_id: str, lease: Lease) -> Record | None:
+        """See `LeasedStore.checkout`."""
+        self._leases.take(session_id, lease)
+        record = self._records.get(session_id)
+        if record is not None:
+            self._records.move_to_end(session_id)
+        return record
+
+    async def commit(self, record: Record, lease: Lease, *, keep: bool = False) -> None:
+        """See `LeasedStore.commit`."""
+        session_id = record.id
+        self._leases.check(session_id, lease)
+        stored = self._records.get(session_id)
+        if (None if stored is None else stored.version) != lease.version:
+            message = f"Session {session_id!r} is not the one that was read. Nothing was written."
+            raise LeaseLost(message, session_id=session_id, store=self.name)
+        self._records[session_id] = record
+        if stored is None and len(self._records) > self.max_size:
+            self._evict()
+        if keep:
+            self._leases.renew([lease])
+        else:
+            self._leases.give_back(session_id, lease)
+
+    async def release(self, session_id: str, lease: Lease) -> None:
+        """See `LeasedStore.release`."""
+        self._leases.give_back(session_id, lease)
+
+    async def renew(self, leases: Sequence[Lease]) -> list[Lease]:
+        """See `LeasedStore.renew`."""
+        return self._leases.renew(leases)
+
+    async def destroy(self, session_id: str, lease: Lease | None) -> None:
+        """See `LeasedStore.destroy`."""
+        if lease is not None:
+            self._leases.check(session_id, lease)
+        self._leases.free(session_id)
+        self._records.pop(session_id, None)
+
+    async def all(self, prefix: str = "") -> AsyncIterator[Record]:
+        """See `LeasedStore.all`."""
+        for session_id in list(self._records):
+            record = self._records.get(session_id)
+            if record is not None and session_id.startswith(prefix):
+                yield record
+
+    async def due(self, before: int, limit: int) -> list[Record]:
+        """See `LeasedStore.due`."""
+        expired = (record for record in self._records.values() if record.expired(before))
+        return [record for record, _ in zip(expired, range(limit), strict=False)]
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def _evict(self) -> None:
+        """Forget the least recently used session that no turn holds.
+
+        Where all are held, the store is over its size until a later commit finds one that is not.
+        """
+        while len(self._records) > self.max_size:
+            victim = next((held for held in self._records if held not in self._leases), None)
+            if victim is None:
+                return
+            del self._records[victim]
+            self.evictions += 1
+            if self.evictions == 1:
+                logger.warning(
+                    "The memory store is full (%d sessions): it forgets the least recently used. "
+                    "Raise max_size, or use a store that keeps more.",
+                    self.max_size,
+                )

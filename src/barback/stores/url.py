@@ -1,0 +1,64 @@
+"""Opening a store by its URL."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
+
+from barback.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from barback.stores.base import LeasedStore, SessionStore
+
+__all__ = ["open_store", "parse_url"]
+
+ENTRY_POINTS = "barback.stores"
+
+
+def open_store(url: str) -> SessionStore | LeasedStore:
+    """The store that `url` names, not yet connected: `async with` it, or give it to a bot.
+
+    `memory://` and `file:.sessions` are barback's own; others come from the entry point group
+    `barback.stores`, where a driver's name is its URL scheme and its value a class with a
+    `from_url(url)`. Every store takes `expires_in=MINUTES` as a parameter.
+
+    Raises `ConfigurationError` for a scheme nobody serves or a parameter the store does not have.
+    """
+    scheme, colon, _ = url.partition(":") if isinstance(url, str) else ("", "", "")
+    if not (scheme and colon):
+        message = "A store's URL starts with its kind, as in file:.sessions or memory://."
+        raise ConfigurationError(message)
+    from importlib.metadata import entry_points  # noqa: PLC0415 - slow to load, seldom wanted
+
+    found = {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
+    if scheme not in found:
+        known = ", ".join(sorted(found))
+        # The rest of the URL may hold a password, and stays out of the message.
+        message = f"No store serves URLs of the kind {scheme!r}. Installed are: {known}."
+        raise ConfigurationError(message)
+    store: SessionStore | LeasedStore = found[scheme].load().from_url(url)
+    return store
+
+
+def parse_url(url: str, *, allowed: Mapping[str, Callable[[str], Any]]) -> tuple[str, dict[str, Any]]:
+    """Split `scheme:address?key=value` into the address, still encoded, and the options.
+
+    `allowed` names each option and what makes a value of its text; "never" stands for None.
+    A leading `//` is no part of the address. Raises `ConfigurationError`.
+    """
+    scheme, _, rest = url.partition(":")
+    address, _, query = rest.partition("?")
+    options: dict[str, Any] = {}
+    for key, text in parse_qsl(query, keep_blank_values=True):
+        if key not in allowed:
+            known = ", ".join(sorted(allowed))
+            message = f"A {scheme} store has no option {key!r}; it has {known}."
+            raise ConfigurationError(message)
+        try:
+            options[key] = None if text == "never" else allowed[key](text)
+        except ValueError:
+            message = f"The {scheme} store's option {key} cannot be {text!r}."
+            raise ConfigurationError(message) from None
+    return address.removeprefix("//"), options

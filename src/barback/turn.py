@@ -1,0 +1,612 @@
+"""The turn: one event handled against one session. The only path from a handler to a store.
+
+    queue     events of one session wait for each other; different sessions run side by side
+    checkout  take the lease and read the record, in one trip; while it is busy, try again
+    dedupe    an event the session has already seen ends here
+    handle    middleware and handler, with a lease that is renewed and a time that is limited
+    commit    state, version, times and the event's id, and the lease given back, in one trip
+    settle    only now does the caller get its answer
+
+A turn ends in one of four ways: committed; the handler failed (its state is thrown away); not
+done (`NotDone` or a cancellation: nothing was committed); unknown (`CommitUnknown`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import OrderedDict
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from barback.errors import (
+    BotNotRunning,
+    CommitUnknown,
+    LeaseLost,
+    NotDone,
+    SessionBusy,
+    SessionStoreUnavailable,
+    TurnDeadlock,
+)
+from barback.keeper import Guarded, LeaseKeeper
+from barback.operations import Operations
+from barback.queue import HandOver, TurnQueue
+from barback.record import NEVER, Record, new_version
+from barback.state import Draft, InitialState
+from barback.stores.base import Lease, LeasedStore, milliseconds
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from barback.events import Event
+
+__all__ = ["Outcome", "Rules", "Turn", "Turns"]
+
+logger = logging.getLogger("barback")
+
+SHORTEST_BACKOFF = 0.002
+LONGEST_BACKOFF = 0.050
+GRAINS = 100  # an expiry is moved at most a hundred times within its length
+SENDS = 3  # of one commit, where the answers are lost
+
+
+class Outcome(StrEnum):
+    """How an event was settled; in each case the platform need not deliver it again."""
+
+    COMMITTED = "committed"
+    UNCHANGED = "unchanged"
+    DUPLICATE = "duplicate"
+    FAILED = "failed"
+
+
+class Rules(msgspec.Struct, frozen=True, kw_only=True):
+    """The policy of a bot's turns. Times are in seconds.
+
+    - `handler_timeout`: how long a handler may run; None: as long as it likes.
+    - `lease_term`: how long a session stays locked after its holder died.
+    - `lease_wait`: how long a turn waits for a session that another process holds.
+    - `hand_overs`: how many turns in a row may run under one lease.
+    - `concurrency`: how many turns may run at once.
+    - `seen_limit`, `seen_for`: how many event ids a session remembers, and for how long.
+    - `dedupe_always`: remember an event's id even if its turn changed nothing.
+    - `handled_limit`: how many ids of such events the process remembers otherwise.
+    - `patience`: how long a cancellation waits for a store operation that is on its way.
+    """
+
+    handler_timeout: float | None = 120.0
+    lease_term: float = 30.0
+    lease_wait: float = 30.0
+    hand_overs: int = 16
+    concurrency: int = 1000
+    seen_limit: int = 32
+    seen_for: float = 24 * 3600.0
+    dedupe_always: bool = False
+    handled_limit: int = 4096
+    patience: float = 10.0
+
+
+class Turn(Guarded):
+    """One turn: what was read, what may be changed, and how far it has come."""
+
+    __slots__ = (
+        "address",
+        "ancestors",
+        "draft",
+        "event",
+        "event_id",
+        "failed",
+        "hand_overs",
+        "now",
+        "record",
+        "state",
+        "turns",
+        "users",
+    )
+
+    draft: Draft
+    record: Record | None
+    now: int
+    state: bytes | None
+
+    def __init__(
+        self,
+        turns: Turns,
+        session_id: str,
+        event: Event,
+        *,
+        event_id: str | None = None,
+        user: str | None = None,
+        address: str | None = None,
+    ) -> None:
+        super().__init__(session_id)
+        self.turns = turns
+        self.event = event
+        self.event_id = event_id
+        self.users = () if user is None else (user,)
+        self.address = address
+        self.hand_overs = 0
+        self.failed = False
+        self.ancestors: tuple[Turn, ...] = ()
+
+    @property
+    def fresh(self) -> bool:
+        """Whether it starts a new session: there is no record, or an expired one."""
+        return self.record is None or self.record.expired(self.now)
+
+    def start_over(self, initial: InitialState) -> None:
+        """A new draft of what was read; the one before, if any, is closed."""
+        if hasattr(self, "draft"):
+            self.draft.closed = True
+        self.state = None
+        record = self.record
+        if record is None or self.fresh:
+            self.draft = Draft(None, initial, self.session_id, None)
+        else:
+            self.draft = Draft(record.state, initial, self.session_id, record.lifetime)
+
+
+_inside: ContextVar[tuple[Turn, ...]] = ContextVar("barback_turns", default=())
+
+
+class Turns:
+    """Runs the turns of one bot against one store."""
+
+    def __init__(
+        self,
+        store: LeasedStore,
+        initial: InitialState,
+        rules: Rules,
+        clock: Callable[[], float],
+    ) -> None:
+        self.store = store
+        self.initial = initial
+        self.rules = rules
+        self.queue = TurnQueue(rules.concurrency)
+        self._clock = clock
+        self._operations = Operations(instant=store.instant, bound=rules.patience)
+        self._keeper = LeaseKeeper(store, self._operations, rules.handler_timeout)
+        self._handled: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._awaited: dict[str, list[str]] = {}
+        self.lifetime = milliseconds(store.expires_in)
+
+    # The turn, top-down.
+
+    async def run(
+        self,
+        turn: Turn,
+        handle: Callable[[Turn], Awaitable[None]],
+        rescue: Callable[[Turn, Exception], Awaitable[None]] | None = None,
+    ) -> Outcome:
+        """One whole turn. Raises `NotDone`, `CommitUnknown` or a cancellation; else it is settled.
+
+        An exception of `handle` is given to `rescue`, with the state as it was before the turn.
+        """
+        await self.begin(turn)
+        try:
+            if self._seen(turn):
+                outcome = Outcome.DUPLICATE
+            else:
+                outcome = Outcome.COMMITTED
+                try:
+                    await self._work(turn, handle)
+                except NotDone:
+                    raise
+                except Exception as error:  # a bug in a handler, whatever it is
+                    outcome = Outcome.FAILED
+                    turn.failed = True
+                    await self._rescue(turn, error, rescue)
+        except BaseException as error:
+            await self.abandon(turn, error)
+            raise
+        written = await self.commit(turn)
+        if outcome is Outcome.COMMITTED and not written:
+            self._remember(turn)
+            return Outcome.UNCHANGED
+        return outcome
+
+    @asynccontextmanager
+    async def hold(self, turn: Turn) -> AsyncIterator[None]:
+        """One whole turn around the caller's own code, whose exceptions are the caller's too."""
+        await self.begin(turn)
+        error: BaseException | None = None
+        self.enter(turn)
+        try:
+            yield
+        except BaseException as raised:  # noqa: BLE001 - raised again, below
+            error = raised
+        reason = self.exit(turn, error)
+        if reason is not None:
+            await self.abandon(turn, reason)
+            raise reason if reason is error else _because_of(reason, error)
+        await self.commit(turn)
+
+    async def begin(self, turn: Turn) -> None:
+        """Queue and checkout: when it returns, the session is this turn's and has been read."""
+        handed = None
+        turn.ancestors = _inside.get()
+        # A turn inside another has no limit to wait for: the outer one would wait with it.
+        if not self.queue.enter_now(turn.session_id, over_limit=bool(turn.ancestors)):
+            handed = await self._wait_in_line(turn)
+        if handed is not None:
+            turn.lease, turn.record, turn.hand_overs = handed.lease, handed.record, handed.turns
+        else:
+            turn.lease = Lease(
+                session_id=turn.session_id,
+                token=f"{new_version():x}",
+                term=self.rules.lease_term,
+            )
+            try:
+                turn.record = await self._checkout(turn.lease)
+            except BaseException:
+                self.queue.leave(turn.session_id)
+                raise
+        turn.now = self._now()
+        turn.start_over(self.initial)
+
+    def enter(self, turn: Turn) -> None:
+        """What handles the event starts, in the current task."""
+        _inside.set((*turn.ancestors, turn))
+        self._keeper.watch(turn)
+
+    def exit(self, turn: Turn, error: BaseException | None) -> BaseException | None:
+        """What handled the event has ended, with `error`; returns what it ended with in truth."""
+        self._keeper.unwatch(turn)
+        _inside.set(turn.ancestors)
+        error = turn.reason(error) or error
+        if error is None:
+            try:
+                turn.state = turn.draft.changed()
+            except Exception as refused:  # noqa: BLE001 - returned, as what the handler came to
+                error = refused
+        turn.draft.closed = True
+        return error
+
+    async def commit(self, turn: Turn) -> bool:
+        """Write what has changed, give the lease back or hand it on; whether it was written."""
+        record = self._next_record(turn)
+        if record is None:
+            await self.abandon(turn)
+            return False
+        keep = self._may_hand_over(turn)
+        try:
+            try:
+                operation = self.store.commit(record, turn.lease, keep=keep)
+                await self._operations.finish(operation)
+            except CommitUnknown as lost:
+                keep = False
+                await self._operations.finish(self._resolve(turn, record, lost))
+        except (LeaseLost, CommitUnknown):
+            self.queue.leave(turn.session_id)
+            raise
+        except BaseException:
+            await self._give_back(turn)
+            raise
+        if keep:
+            turn.record = record
+            turn.lease.version = record.version
+            turn.lease.renewed_at = asyncio.get_running_loop().time()
+            self._hand_over(turn)
+        else:
+            self.queue.leave(turn.session_id)
+        return True
+
+    async def abandon(self, turn: Turn, error: BaseException | None = None) -> None:
+        """Write nothing; give the lease back, or hand it on with the record as it was read."""
+        turn.draft.closed = True
+        if self._may_hand_over(turn) and not isinstance(error, LeaseLost):
+            self._hand_over(turn)
+        else:
+            await self._give_back(turn)
+
+    async def close(self, patience: float) -> None:
+        """Let turns end for `patience` seconds, then interrupt them: they are not done."""
+        message = "The bot is shutting down; deliver the event again."
+        try:
+            await asyncio.wait_for(self.queue.drained(), patience)
+        except TimeoutError:
+            self.queue.turn_away(BotNotRunning(message))
+            self._keeper.interrupt_all(BotNotRunning(message))
+            try:
+                await asyncio.wait_for(self.queue.drained(), self.rules.patience)
+            except TimeoutError:
+                logger.error("%d sessions were still in a turn when the bot closed.",
+                             len(self.queue))
+        self._keeper.close()
+        await self._operations.close()
+
+    # Its steps.
+
+    async def _wait_in_line(self, turn: Turn) -> HandOver | None:
+        """Wait behind others of this process, unless one of them waits for this turn."""
+        holders = [
+            outer.session_id
+            for outer in turn.ancestors
+            if outer.turns is self and not outer.draft.closed
+        ]
+        if not holders:
+            return await self.queue.enter(turn.session_id)
+        if self._awaits(turn.session_id, set(holders)):
+            message = (
+                f"A turn of session {holders[-1]!r} asked for session {turn.session_id!r}, which "
+                f"waits for that turn: neither would ever end. Use the context you have, or start "
+                f"the conversation after the turn."
+            )
+            raise TurnDeadlock(message, session_id=turn.session_id)
+        for holder in holders:
+            self._awaited.setdefault(holder, []).append(turn.session_id)
+        try:
+            return await self.queue.enter(turn.session_id, over_limit=True)
+        finally:
+            for holder in holders:
+                self._awaited[holder].remove(turn.session_id)
+                if not self._awaited[holder]:
+                    del self._awaited[holder]
+
+    def _awaits(self, session_id: str, holders: set[str]) -> bool:
+        """Whether a turn of `session_id` waits, at however many removes, for one of `holders`."""
+        reached, frontier = set[str](), [session_id]
+        while frontier:
+            awaited = frontier.pop()
+            if awaited in holders:
+                return True
+            if awaited not in reached:
+                reached.add(awaited)
+                frontier += self._awaited.get(awaited, ())
+        return False
+
+    async def _checkout(self, lease: Lease) -> Record | None:
+        """Take the lease and read the record; wait, with a jittered back-off, while it is busy."""
+        loop = asyncio.get_running_loop()
+        give_up_at = None
+        backoff = SHORTEST_BACKOFF
+        while True:
+            lease.renewed_at = asked_at = loop.time()
+            try:
+                record = await self._ask_for(lease)
+            except SessionBusy as busy:
+                if give_up_at is None:
+                    give_up_at = asked_at + self.rules.lease_wait
+                if asked_at >= give_up_at:
+                    message = (
+                        f"Session {lease.session_id!r} was in another turn for the "
+                        f"{self.rules.lease_wait:g} seconds this one may wait."
+                    )
+                    raise SessionBusy(
+                        message, session_id=lease.session_id, store=self.store.name
+                    ) from busy
+                await asyncio.sleep(backoff * random.uniform(0.5, 1))  # noqa: S311 - no secret
+                backoff = min(backoff * 2, LONGEST_BACKOFF)
+            else:
+                lease.version = None if record is None else record.version
+                return record
+
+    async def _ask_for(self, lease: Lease) -> Record | None:
+        """One checkout. Cancelled, it gives the lease back when the answer comes."""
+        operation = self.store.checkout(lease.session_id, lease)
+        if self.store.instant:
+            return await operation
+        answer = asyncio.ensure_future(operation)
+        try:
+            return await asyncio.shield(answer)
+        except asyncio.CancelledError:
+            if not answer.cancelled():
+                self._operations.start(self._return_unwanted(answer, lease))
+            raise
+
+    async def _return_unwanted(self, answer: asyncio.Future[Record | None], lease: Lease) -> None:
+        try:
+            await answer
+        except NotDone:
+            return  # there is nothing to give back
+        await self.store.release(lease.session_id, lease)
+
+    def _seen(self, turn: Turn) -> bool:
+        """Whether the event has been handled before, as far as is remembered."""
+        if turn.event_id is None:
+            return False
+        if turn.record is not None and turn.event_id in turn.record.seen:
+            return True
+        return (turn.session_id, turn.event_id) in self._handled
+
+    def _remember(self, turn: Turn) -> None:
+        """An event that changed nothing is remembered here only, and not for ever."""
+        if turn.event_id is not None:
+            self._handled[turn.session_id, turn.event_id] = None
+            if len(self._handled) > self.rules.handled_limit:
+                self._handled.popitem(last=False)
+
+    async def _work(self, turn: Turn, handle: Callable[[Turn], Awaitable[None]]) -> None:
+        self.enter(turn)
+        error: BaseException | None = None
+        try:
+            await handle(turn)
+        except BaseException as raised:  # noqa: BLE001 - raised again, below
+            error = raised
+        reason = self.exit(turn, error)
+        if reason is not None:
+            raise reason if reason is error else _because_of(reason, error)
+
+    async def _rescue(
+        self,
+        turn: Turn,
+        error: Exception,
+        rescue: Callable[[Turn, Exception], Awaitable[None]] | None,
+    ) -> None:
+        """The handler failed: once more, with the state as it was, for `on_error` alone."""
+        turn.start_over(self.initial)
+        if rescue is None:
+            turn.draft.closed = True
+            logger.error("The handler of session %r failed; its changes were thrown away.",
+                         turn.session_id, exc_info=error)
+            return
+        try:
+            await self._work(turn, lambda turn: rescue(turn, error))
+        except NotDone:
+            raise
+        except Exception as second:  # a bug in on_error, whatever it is
+            second.__context__ = error
+            turn.state = None
+            logger.error("on_error of session %r failed; its changes were thrown away.",
+                         turn.session_id, exc_info=second)
+
+    def _next_record(self, turn: Turn) -> Record | None:
+        """What to write; None if the session is as it was read, and its expiry far enough."""
+        record, draft = turn.record, turn.draft
+        kept = None if record is None or turn.fresh else record
+        state = turn.state
+        seen_before = {} if record is None else record.seen
+        lifetime = self.lifetime if draft.lifetime is None else draft.lifetime
+        if lifetime == NEVER:
+            lifetime = None
+        if state is None:
+            if draft.lifetime == (None if kept is None else kept.lifetime) and (
+                turn.failed
+                or not (self._must_remember(turn) or _expiry_is_due(kept, lifetime, turn.now))
+            ):
+                return None
+            state = draft.base if kept is None else kept.state
+        now = self._now()
+        version = new_version()
+        return Record(
+            id=turn.session_id,
+            version=version,
+            state=state,
+            created_at=now if kept is None else kept.created_at,
+            last_activity=now,
+            expires_at=None if lifetime is None else now + lifetime + lifetime // GRAINS,
+            lifetime=draft.lifetime,
+            seen=self._seen_now(seen_before, turn.event_id or f"~{version:x}", now),
+            users=_joined(() if kept is None else kept.users, turn.users),
+            address=turn.address or (None if kept is None else kept.address),
+        )
+
+    def _must_remember(self, turn: Turn) -> bool:
+        if not self.rules.dedupe_always or turn.event_id is None:
+            return False
+        return turn.record is None or turn.event_id not in turn.record.seen
+
+    def _seen_now(self, before: dict[str, int], turn_id: str, now: int) -> dict[str, int]:
+        """The ids a session remembers, with the newest last: so many, and not older than so."""
+        seen = dict(before)
+        seen.pop(turn_id, None)
+        too_old = now - int(self.rules.seen_for * 1000)
+        for known in list(seen):
+            if len(seen) < self.rules.seen_limit and seen[known] > too_old:
+                break
+            del seen[known]
+        seen[turn_id] = now
+        return seen
+
+    async def _resolve(self, turn: Turn, record: Record, lost: CommitUnknown) -> None:
+        """The answer to a commit was lost: read again, and see it done or know that it was not.
+
+        The version read at checkout never comes back, so that a record which still has it has
+        not been committed to. The turn's id among those seen says that it has.
+        """
+        lease = turn.lease
+        turn_id = next(reversed(record.seen))
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + self.rules.lease_wait
+        sends = 1
+        while True:
+            try:
+                ours = not await self.store.renew([lease])
+                stored = await self.store.checkout(turn.session_id, lease)
+            except (SessionBusy, SessionStoreUnavailable):
+                if loop.time() >= give_up_at:
+                    raise self._unknown(turn) from lost
+                await asyncio.sleep(LONGEST_BACKOFF * random.uniform(0.5, 1))  # noqa: S311
+                continue
+            if stored is not None and turn_id in stored.seen:
+                await self._release(turn)
+                return
+            # Without a record before, one made and destroyed since looks the same: only the lease,
+            # which goes with the commit, tells them apart.
+            version = None if stored is None else stored.version
+            untouched = version == lease.version and (version is not None or ours)
+            if untouched and sends < SENDS:
+                sends += 1
+                try:
+                    await self.store.commit(record, lease)
+                except (CommitUnknown, LeaseLost, SessionStoreUnavailable):
+                    continue  # an earlier copy may have arrived after all: look again
+                return
+            await self._release(turn)
+            if untouched:
+                message = f"The {self.store.name} store did not take the commit of session {turn.session_id!r}."
+                raise SessionStoreUnavailable(
+                    message, session_id=turn.session_id, store=self.store.name
+                ) from lost
+            if stored is None or not self._window_holds(turn.record, stored):
+                raise self._unknown(turn) from lost
+            message = f"Another turn took session {turn.session_id!r} over. Nothing was written."
+            raise LeaseLost(message, session_id=turn.session_id, store=self.store.name) from lost
+
+    def _window_holds(self, read: Record | None, stored: Record) -> bool:
+        """Whether an id added after `read` would still be among those `stored` remembers."""
+        if len(stored.seen) < self.rules.seen_limit:
+            return True
+        return read is not None and not stored.seen.keys().isdisjoint(read.seen)
+
+    def _unknown(self, turn: Turn) -> CommitUnknown:
+        message = (
+            f"The answer to the commit of session {turn.session_id!r} was lost, and whether it was "
+            f"applied could not be found out. Look at the session before the event is repeated."
+        )
+        return CommitUnknown(message, session_id=turn.session_id, store=self.store.name)
+
+    def _may_hand_over(self, turn: Turn) -> bool:
+        """Whether the lease may go on to somebody of this process, rather than back."""
+        return (
+            self.queue.waiting(turn.session_id) and turn.hand_overs + 1 < self.rules.hand_overs
+        )
+
+    def _hand_over(self, turn: Turn) -> None:
+        handed = HandOver(turn.lease, turn.record, turn.hand_overs + 1)
+        self.queue.leave(turn.session_id, handed)
+
+    async def _give_back(self, turn: Turn) -> None:
+        """The lease to the store, then the place in the queue to the next."""
+        try:
+            await self._release(turn)
+        finally:
+            self.queue.leave(turn.session_id)
+
+    async def _release(self, turn: Turn) -> None:
+        """Give the lease back. Where that fails it is logged: the lease ends by itself."""
+        release = self.store.release(turn.session_id, turn.lease)
+        if self.store.instant:
+            await release
+        else:
+            await self._operations.linger(asyncio.ensure_future(release))
+
+    @staticmethod
+    def inside() -> bool:
+        """Whether the current task is in a turn, of any bot."""
+        return any(not turn.draft.closed for turn in _inside.get())
+
+    def _now(self) -> int:
+        return int(self._clock() * 1000)
+
+
+def _because_of(reason: BaseException, error: BaseException | None) -> BaseException:
+    reason.__cause__ = error
+    return reason
+
+
+def _expiry_is_due(record: Record | None, lifetime: int | None, now: int) -> bool:
+    """Whether a record that did not change must be written to move its expiry."""
+    if record is None:
+        return False
+    if record.expires_at is None or lifetime is None:
+        return (record.expires_at is None) != (lifetime is None)
+    return record.expires_at - now < lifetime
+
+
+def _joined(users: tuple[str, ...], more: tuple[str, ...]) -> tuple[str, ...]:
+    return users if not more or more[0] in users else users + more
