@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -218,11 +219,12 @@ def test_a_name_is_short_plain_and_begins_readably(session_id: str) -> None:
     name = _file_name(session_id)
     assert OURS.fullmatch(name)
     assert len(name) <= 40 + 1 + 64 + len(".json")
-    assert not name.startswith("-") or session_id == ""
+    assert not name.startswith("-")
 
 
 def test_a_name_shows_the_beginning_of_the_id() -> None:
     assert _file_name("telegram:164230").startswith("telegram_164230-")
+    assert _file_name("-rf").startswith("_rf-")
 
 
 @settings(max_examples=40, deadline=None)
@@ -338,6 +340,14 @@ async def test_no_thread_is_left_after_closing(tmp_path: Path) -> None:
     with pytest.raises(SessionStoreUnavailable):
         await FileSessionStore(tmp_path / ".lock").init()
     assert [one.name for one in threading.enumerate() if one.name.startswith("barback")] == []
+
+
+async def test_a_folder_is_free_though_a_forked_child_has_its_lock_file(tmp_path: Path) -> None:
+    store = await FileSessionStore(tmp_path).init()
+    inherited = os.dup(store._lock)  # a fork has the same copy
+    await store.close()
+    async with FileSessionStore(tmp_path):
+        os.close(inherited)
 
 
 async def test_every_operation_needs_an_open_store(tmp_path: Path) -> None:
@@ -471,12 +481,55 @@ async def test_a_file_that_may_not_be_read_is_an_outage_and_not_a_new_user(folde
     await store.close()
 
 
+async def test_a_folder_that_may_not_be_entered_is_an_outage(folder: Path) -> None:
+    with unprivileged():
+        store = await FileSessionStore(folder).init()
+        await store.write(TIM, record_of())
+    with mode(folder, 0o000):
+        for operation in (store.read(TIM), store.read("test:tom"), store.write(TIM, record_of())):
+            with pytest.raises(SessionStoreUnavailable, match="cannot be read now"):
+                await operation
+    await store.close()
+
+
 async def test_a_folder_that_may_not_be_listed_is_an_outage(folder: Path) -> None:
     with unprivileged():
         store = await FileSessionStore(folder).init()
     with mode(folder, 0o300), pytest.raises(SessionStoreUnavailable, match="cannot be listed"):
         await all_of(store)
     await store.close()
+
+
+class Observed(FileSessionStore):
+    """Notes the order in which the steps of a write are done."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.steps: list[str] = []
+
+    def _put_in_place(self, aside: Path, path: Path) -> None:
+        super()._put_in_place(aside, path)
+        self.steps.append("replace")
+
+
+async def test_a_write_is_flushed_before_it_takes_its_place_and_so_is_the_name_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flush = os.fsync
+
+    def noted(descriptor: int) -> None:
+        flush(descriptor)
+        folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        store.steps.append("flush the folder" if folder else "flush the file")
+
+    async with Observed(tmp_path) as store:
+        monkeypatch.setattr(os, "fsync", noted)
+        store.steps.clear()
+        await store.write(TIM, record_of())
+        assert store.steps == ["flush the file", "replace", "flush the folder"]
+        store.steps.clear()
+        await store.destroy(TIM)
+        assert store.steps == ["flush the folder"]
 
 
 class LosesFolder(FileSessionStore):
@@ -754,6 +807,22 @@ async def test_a_cancelled_write_is_finished_before_the_next_operation(tmp_path:
     assert asides(tmp_path) == []
 
 
+async def test_a_write_cancelled_in_the_queue_is_carried_out(tmp_path: Path) -> None:
+    async with Gated(tmp_path) as store:
+        await asyncio.to_thread(store.arrived.acquire)  # the .gitignore
+        store.gate.clear()
+        first = asyncio.create_task(store.write(TIM, record_of(state={"n": 1})))
+        await asyncio.to_thread(store.arrived.acquire)
+        second = asyncio.create_task(store.write(TIM, record_of(state={"n": 2})))
+        await asyncio.sleep(0)  # it is queued
+        second.cancel()
+        store.gate.set()
+        await first
+        with pytest.raises(asyncio.CancelledError):
+            await second
+        assert record_of(state={"n": 2}) == await store.read(TIM)
+
+
 async def test_closing_waits_for_a_write_on_its_way(tmp_path: Path) -> None:
     store = await Gated(tmp_path).init()
     await asyncio.to_thread(store.arrived.acquire)
@@ -771,7 +840,7 @@ async def test_closing_waits_for_a_write_on_its_way(tmp_path: Path) -> None:
     store.gate.set()
     await writing
     # The cancelled closing goes on by itself.
-    await asyncio.wait(asyncio.all_tasks().difference([asyncio.current_task()]))
+    await asyncio.gather(*asyncio.all_tasks().difference([asyncio.current_task()]))
     async with FileSessionStore(tmp_path) as reopened:
         assert record_of() == await reopened.read(TIM)
 

@@ -17,6 +17,7 @@ from barback.context import Context
 from barback.errors import BotNotRunning, ConfigurationError, HandlerRefused
 from barback.events import Event
 from barback.record import check_session_id
+from barback.rules import Rules
 from barback.scope import Scope, check_name, key_function
 from barback.state import InitialState
 from barback.stores.base import LeasedStore, SessionStore
@@ -24,7 +25,7 @@ from barback.stores.local import LocalLeases
 from barback.stores.memory import MemorySessionStore
 from barback.stores.url import open_store
 from barback.sweeper import sweeping
-from barback.turn import Outcome, Rules, Turn, Turns
+from barback.turn import Outcome, Turn, Turns
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
@@ -129,7 +130,9 @@ class Bot:
         return handler
 
     def on_error(self, handler: F) -> F:
-        """`async def on_error(context, error)`, for an exception the handler raised.
+        """What is to be done about an exception of the handler.
+
+        `async def on_error(context, error)`.
 
         The state is as it was before the turn; what `on_error` sets is committed. Without one,
         the error is logged. Works as a decorator. Raises `HandlerRefused` as `on_event` does.
@@ -184,8 +187,8 @@ class Bot:
         `InvalidSessionId` and `ConfigurationError`.
         """
         turns = self._running()
-        channel = check_name(event.channel, "channel's name")
-        session_id = check_session_id(f"{self._prefix}{channel}:{self._key(event)}")
+        channel = event.channel
+        session_id = check_session_id(f"{self._prefix}{self.session_id(event)}")
         if self._chain is None:
             self._chain = self._linked()
         event_id = None if event.id is None else f"{channel}:{event.kind}:{event.id}"
@@ -195,6 +198,14 @@ class Bot:
         )
         rescue = None if self._on_error is None else self._rescue
         return await turns.run(turn, self._work, rescue)
+
+    def session_id(self, event: Event) -> str:
+        """The id of the session that `event` belongs to, as `conversation` takes it.
+
+        Raises `InvalidSessionId` and `ConfigurationError`.
+        """
+        channel = check_name(event.channel, "channel's name")
+        return check_session_id(f"{channel}:{self._key(event)}")
 
     @asynccontextmanager
     async def conversation(self, session_id: str) -> AsyncIterator[Context]:
@@ -316,7 +327,7 @@ class Bot:
         self._refuse_while_running("A bot is borrowed")
         own = self._store, self._clock, self._channels
         self._store, self._clock = _leased(store), clock
-        self._channels = {name: channel for name in (*self._channels, channel.name)}
+        self._channels = dict.fromkeys((*self._channels, channel.name), channel)
         try:
             yield
         finally:

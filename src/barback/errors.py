@@ -4,8 +4,8 @@
     ├── ConfigurationError        (ValueError)      a bot or store was put together wrongly
     │   ├── HandlerRefused        (TypeError)       not `async def`, or one handler too many
     │   ├── MissingExtra          (ImportError)     an optional dependency is not installed
-    │   └── InvalidSessionId      (ValueError)      an id that is empty, malformed or over 512 bytes
-    ├── StateValueError           (ValueError)      a value that a session cannot keep, with its path
+    │   └── InvalidSessionId      (ValueError)      an id malformed or over 512 bytes
+    ├── StateValueError           (ValueError)      a value a session cannot keep, and its path
     ├── TurnEnded                 (RuntimeError)    a context was used after its turn
     ├── TurnDeadlock              (RuntimeError)    a turn would have waited for itself
     ├── HandlerTimeout            (TimeoutError)    a handler ran longer than `handler_timeout`
@@ -150,7 +150,7 @@ class LeaseLost(NotDone, RuntimeError):
 
 
 class SessionStoreUnavailable(NotDone, ConnectionError):
-    """The store cannot be reached, or cannot do its work; it was not the session that was absent."""
+    """The store cannot be reached or cannot do its work. It says nothing of the session."""
 
 
 class SessionUnreadable(NotDone, ValueError):

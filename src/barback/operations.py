@@ -60,7 +60,9 @@ class Operations:
         if self._late:
             await asyncio.wait(list(self._late), timeout=self._bound)
         if self._late:
-            logger.error("%d store operations got no answer before the bot closed.", len(self._late))
+            logger.error(
+                "%d store operations got no answer before the bot closed.", len(self._late)
+            )
 
     def _watch(self, future: asyncio.Future[T]) -> None:
         self._late.add(future)

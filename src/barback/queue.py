@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -147,12 +147,11 @@ class TurnQueue:
         self._running -= 1
 
 
-def _called(future: asyncio.Future[object]) -> bool:
+def _called(future: asyncio.Future[Any]) -> bool:
     return future.done() and not future.cancelled() and future.exception() is None
 
 
-def _fail(waiting: deque[asyncio.Future[HandOver | None]] | deque[asyncio.Future[None]],
-          error: BaseException) -> None:
+def _fail(waiting: deque[asyncio.Future[Any]], error: BaseException) -> None:
     for future in waiting:
         if not future.done():
             future.set_exception(error)

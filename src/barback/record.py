@@ -76,6 +76,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         `SessionTooNew` if a newer barback wrote it.
         """
         try:
+            if isinstance(data, bytes) and not data.isascii():
+                data.decode()  # the state is taken as it stands, and must be text all the same
             wire = _decoder.decode(data)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             # The decoder's words tell positions and types, never values.
@@ -122,12 +124,18 @@ def _compact(state: bytes) -> bytes:
     return msgspec.json.format(state, indent=-1) if b"\n" in state else state
 
 
+def _from_a_random_start() -> itertools.count[int]:
+    return itertools.count(secrets.randbits(62))
+
+
+_versions = _from_a_random_start()
+
+
 def _restart_versions() -> None:
     global _versions  # noqa: PLW0603 - a forked child must not repeat its parent's numbers
-    _versions = itertools.count(secrets.randbits(62))
+    _versions = _from_a_random_start()
 
 
-_restart_versions()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_restart_versions)
 

@@ -20,7 +20,7 @@ class Session:
 
     __slots__ = ("_default_lifetime", "_draft", "_now", "_record", "channel", "id")
 
-    def __init__(  # noqa: PLR0913 - it is made in one place
+    def __init__(
         self,
         session_id: str,
         *,

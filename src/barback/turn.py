@@ -20,23 +20,22 @@ from collections import OrderedDict
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-import msgspec
-
+from barback.commit import Commits
 from barback.errors import (
     BotNotRunning,
     CommitUnknown,
     LeaseLost,
     NotDone,
     SessionBusy,
-    SessionStoreUnavailable,
     TurnDeadlock,
 )
 from barback.keeper import Guarded, LeaseKeeper
 from barback.operations import Operations
 from barback.queue import HandOver, TurnQueue
-from barback.record import NEVER, Record, new_version
+from barback.record import Record, new_version
+from barback.rules import Rules
 from barback.state import Draft, InitialState
 from barback.stores.base import Lease, LeasedStore, milliseconds
 
@@ -45,14 +44,12 @@ if TYPE_CHECKING:
 
     from barback.events import Event
 
-__all__ = ["Outcome", "Rules", "Turn", "Turns"]
+__all__ = ["Outcome", "Turn", "Turns"]
 
 logger = logging.getLogger("barback")
 
-SHORTEST_BACKOFF = 0.002
-LONGEST_BACKOFF = 0.050
-GRAINS = 100  # an expiry is moved at most a hundred times within its length
-SENDS = 3  # of one commit, where the answers are lost
+SHORTEST_BACKOFF: Final = 0.002  # seconds
+LONGEST_BACKOFF: Final = 0.050
 
 
 class Outcome(StrEnum):
@@ -62,32 +59,6 @@ class Outcome(StrEnum):
     UNCHANGED = "unchanged"
     DUPLICATE = "duplicate"
     FAILED = "failed"
-
-
-class Rules(msgspec.Struct, frozen=True, kw_only=True):
-    """The policy of a bot's turns. Times are in seconds.
-
-    - `handler_timeout`: how long a handler may run; None: as long as it likes.
-    - `lease_term`: how long a session stays locked after its holder died.
-    - `lease_wait`: how long a turn waits for a session that another process holds.
-    - `hand_overs`: how many turns in a row may run under one lease.
-    - `concurrency`: how many turns may run at once.
-    - `seen_limit`, `seen_for`: how many event ids a session remembers, and for how long.
-    - `dedupe_always`: remember an event's id even if its turn changed nothing.
-    - `handled_limit`: how many ids of such events the process remembers otherwise.
-    - `patience`: how long a cancellation waits for a store operation that is on its way.
-    """
-
-    handler_timeout: float | None = 120.0
-    lease_term: float = 30.0
-    lease_wait: float = 30.0
-    hand_overs: int = 16
-    concurrency: int = 1000
-    seen_limit: int = 32
-    seen_for: float = 24 * 3600.0
-    dedupe_always: bool = False
-    handled_limit: int = 4096
-    patience: float = 10.0
 
 
 class Turn(Guarded):
@@ -113,7 +84,7 @@ class Turn(Guarded):
     now: int
     state: bytes | None
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - it is made in one place
         self,
         turns: Turns,
         session_id: str,
@@ -173,6 +144,7 @@ class Turns:
         self._handled: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._awaited: dict[str, list[str]] = {}
         self.lifetime = milliseconds(store.expires_in)
+        self._commits = Commits(store, self._operations, rules, self._now, self.lifetime)
 
     # The turn, top-down.
 
@@ -196,7 +168,7 @@ class Turns:
                     await self._work(turn, handle)
                 except NotDone:
                     raise
-                except Exception as error:  # a bug in a handler, whatever it is
+                except Exception as error:  # noqa: BLE001 - a bug in a handler, whatever it is
                     outcome = Outcome.FAILED
                     turn.failed = True
                     await self._rescue(turn, error, rescue)
@@ -268,18 +240,13 @@ class Turns:
 
     async def commit(self, turn: Turn) -> bool:
         """Write what has changed, give the lease back or hand it on; whether it was written."""
-        record = self._next_record(turn)
+        record = self._commits.record_of(turn)
         if record is None:
             await self.abandon(turn)
             return False
         keep = self._may_hand_over(turn)
         try:
-            try:
-                operation = self.store.commit(record, turn.lease, keep=keep)
-                await self._operations.finish(operation)
-            except CommitUnknown as lost:
-                keep = False
-                await self._operations.finish(self._resolve(turn, record, lost))
+            keep = await self._commits.write(turn, record, keep=keep)
         except (LeaseLost, CommitUnknown):
             self.queue.leave(turn.session_id)
             raise
@@ -314,8 +281,8 @@ class Turns:
             try:
                 await asyncio.wait_for(self.queue.drained(), self.rules.patience)
             except TimeoutError:
-                logger.error("%d sessions were still in a turn when the bot closed.",
-                             len(self.queue))
+                left = len(self.queue)
+                logger.exception("%d sessions were still in a turn when the bot closed.", left)
         self._keeper.close()
         await self._operations.close()
 
@@ -441,8 +408,11 @@ class Turns:
         turn.start_over(self.initial)
         if rescue is None:
             turn.draft.closed = True
-            logger.error("The handler of session %r failed; its changes were thrown away.",
-                         turn.session_id, exc_info=error)
+            logger.error(
+                "The handler of session %r failed; its changes were thrown away.",
+                turn.session_id,
+                exc_info=error,
+            )
             return
         try:
             await self._work(turn, lambda turn: rescue(turn, error))
@@ -451,120 +421,13 @@ class Turns:
         except Exception as second:  # a bug in on_error, whatever it is
             second.__context__ = error
             turn.state = None
-            logger.error("on_error of session %r failed; its changes were thrown away.",
-                         turn.session_id, exc_info=second)
-
-    def _next_record(self, turn: Turn) -> Record | None:
-        """What to write; None if the session is as it was read, and its expiry far enough."""
-        record, draft = turn.record, turn.draft
-        kept = None if record is None or turn.fresh else record
-        state = turn.state
-        seen_before = {} if record is None else record.seen
-        lifetime = self.lifetime if draft.lifetime is None else draft.lifetime
-        if lifetime == NEVER:
-            lifetime = None
-        if state is None:
-            if draft.lifetime == (None if kept is None else kept.lifetime) and (
-                turn.failed
-                or not (self._must_remember(turn) or _expiry_is_due(kept, lifetime, turn.now))
-            ):
-                return None
-            state = draft.base if kept is None else kept.state
-        now = self._now()
-        version = new_version()
-        return Record(
-            id=turn.session_id,
-            version=version,
-            state=state,
-            created_at=now if kept is None else kept.created_at,
-            last_activity=now,
-            expires_at=None if lifetime is None else now + lifetime + lifetime // GRAINS,
-            lifetime=draft.lifetime,
-            seen=self._seen_now(seen_before, turn.event_id or f"~{version:x}", now),
-            users=_joined(() if kept is None else kept.users, turn.users),
-            address=turn.address or (None if kept is None else kept.address),
-        )
-
-    def _must_remember(self, turn: Turn) -> bool:
-        if not self.rules.dedupe_always or turn.event_id is None:
-            return False
-        return turn.record is None or turn.event_id not in turn.record.seen
-
-    def _seen_now(self, before: dict[str, int], turn_id: str, now: int) -> dict[str, int]:
-        """The ids a session remembers, with the newest last: so many, and not older than so."""
-        seen = dict(before)
-        seen.pop(turn_id, None)
-        too_old = now - int(self.rules.seen_for * 1000)
-        for known in list(seen):
-            if len(seen) < self.rules.seen_limit and seen[known] > too_old:
-                break
-            del seen[known]
-        seen[turn_id] = now
-        return seen
-
-    async def _resolve(self, turn: Turn, record: Record, lost: CommitUnknown) -> None:
-        """The answer to a commit was lost: read again, and see it done or know that it was not.
-
-        The version read at checkout never comes back, so that a record which still has it has
-        not been committed to. The turn's id among those seen says that it has.
-        """
-        lease = turn.lease
-        turn_id = next(reversed(record.seen))
-        loop = asyncio.get_running_loop()
-        give_up_at = loop.time() + self.rules.lease_wait
-        sends = 1
-        while True:
-            try:
-                ours = not await self.store.renew([lease])
-                stored = await self.store.checkout(turn.session_id, lease)
-            except (SessionBusy, SessionStoreUnavailable):
-                if loop.time() >= give_up_at:
-                    raise self._unknown(turn) from lost
-                await asyncio.sleep(LONGEST_BACKOFF * random.uniform(0.5, 1))  # noqa: S311
-                continue
-            if stored is not None and turn_id in stored.seen:
-                await self._release(turn)
-                return
-            # Without a record before, one made and destroyed since looks the same: only the lease,
-            # which goes with the commit, tells them apart.
-            version = None if stored is None else stored.version
-            untouched = version == lease.version and (version is not None or ours)
-            if untouched and sends < SENDS:
-                sends += 1
-                try:
-                    await self.store.commit(record, lease)
-                except (CommitUnknown, LeaseLost, SessionStoreUnavailable):
-                    continue  # an earlier copy may have arrived after all: look again
-                return
-            await self._release(turn)
-            if untouched:
-                message = f"The {self.store.name} store did not take the commit of session {turn.session_id!r}."
-                raise SessionStoreUnavailable(
-                    message, session_id=turn.session_id, store=self.store.name
-                ) from lost
-            if stored is None or not self._window_holds(turn.record, stored):
-                raise self._unknown(turn) from lost
-            message = f"Another turn took session {turn.session_id!r} over. Nothing was written."
-            raise LeaseLost(message, session_id=turn.session_id, store=self.store.name) from lost
-
-    def _window_holds(self, read: Record | None, stored: Record) -> bool:
-        """Whether an id added after `read` would still be among those `stored` remembers."""
-        if len(stored.seen) < self.rules.seen_limit:
-            return True
-        return read is not None and not stored.seen.keys().isdisjoint(read.seen)
-
-    def _unknown(self, turn: Turn) -> CommitUnknown:
-        message = (
-            f"The answer to the commit of session {turn.session_id!r} was lost, and whether it was "
-            f"applied could not be found out. Look at the session before the event is repeated."
-        )
-        return CommitUnknown(message, session_id=turn.session_id, store=self.store.name)
+            logger.exception(
+                "on_error of session %r failed; its changes were thrown away.", turn.session_id
+            )
 
     def _may_hand_over(self, turn: Turn) -> bool:
         """Whether the lease may go on to somebody of this process, rather than back."""
-        return (
-            self.queue.waiting(turn.session_id) and turn.hand_overs + 1 < self.rules.hand_overs
-        )
+        return self.queue.waiting(turn.session_id) and turn.hand_overs + 1 < self.rules.hand_overs
 
     def _hand_over(self, turn: Turn) -> None:
         handed = HandOver(turn.lease, turn.record, turn.hand_overs + 1)
@@ -573,17 +436,9 @@ class Turns:
     async def _give_back(self, turn: Turn) -> None:
         """The lease to the store, then the place in the queue to the next."""
         try:
-            await self._release(turn)
+            await self._commits.release(turn)
         finally:
             self.queue.leave(turn.session_id)
-
-    async def _release(self, turn: Turn) -> None:
-        """Give the lease back. Where that fails it is logged: the lease ends by itself."""
-        release = self.store.release(turn.session_id, turn.lease)
-        if self.store.instant:
-            await release
-        else:
-            await self._operations.linger(asyncio.ensure_future(release))
 
     @staticmethod
     def inside() -> bool:
@@ -597,16 +452,3 @@ class Turns:
 def _because_of(reason: BaseException, error: BaseException | None) -> BaseException:
     reason.__cause__ = error
     return reason
-
-
-def _expiry_is_due(record: Record | None, lifetime: int | None, now: int) -> bool:
-    """Whether a record that did not change must be written to move its expiry."""
-    if record is None:
-        return False
-    if record.expires_at is None or lifetime is None:
-        return (record.expires_at is None) != (lifetime is None)
-    return record.expires_at - now < lifetime
-
-
-def _joined(users: tuple[str, ...], more: tuple[str, ...]) -> tuple[str, ...]:
-    return users if not more or more[0] in users else users + more

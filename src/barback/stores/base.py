@@ -32,7 +32,15 @@ if TYPE_CHECKING:
 
     from barback.record import Record
 
-__all__ = ["ONE_YEAR", "Lease", "LeasedStore", "ListedStore", "SessionStore", "duration", "milliseconds"]
+__all__ = [
+    "ONE_YEAR",
+    "Lease",
+    "LeasedStore",
+    "ListedStore",
+    "SessionStore",
+    "duration",
+    "milliseconds",
+]
 
 ONE_YEAR: Final = timedelta(days=365)
 

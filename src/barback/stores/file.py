@@ -280,7 +280,7 @@ class FileSessionStore(ListedStore):
         except FileNotFoundError:
             data = None
         except OSError as error:
-            if path.is_dir():
+            if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where it may not look
                 raise self._unreadable(path, None, session_id) from error
             message = f"The file {path} cannot be read now: {error.strerror}."
             raise self._unavailable(message, session_id) from error

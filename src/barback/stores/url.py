@@ -42,7 +42,9 @@ def open_store(url: str) -> SessionStore | LeasedStore:
     return store
 
 
-def parse_url(url: str, *, allowed: Mapping[str, Callable[[str], Any]]) -> tuple[str, dict[str, Any]]:
+def parse_url(
+    url: str, *, allowed: Mapping[str, Callable[[str], Any]]
+) -> tuple[str, dict[str, Any]]:
     """Split `scheme:address?key=value` into the address, still encoded, and the options.
 
     `allowed` names each option and what makes a value of its text; "never" stands for None.

@@ -1,0 +1,185 @@
+"""Commits: what a turn writes, and how it is seen written."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import TYPE_CHECKING, Final
+
+from barback.errors import CommitUnknown, LeaseLost, SessionBusy, SessionStoreUnavailable
+from barback.record import NEVER, Record, new_version
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from barback.operations import Operations
+    from barback.rules import Rules
+    from barback.stores.base import LeasedStore
+    from barback.turn import Turn
+
+__all__ = ["Commits"]
+
+GRAINS: Final = 100  # an expiry is moved at most a hundred times within its length
+SENDS: Final = 3  # of one commit, where the answers are lost
+PAUSE: Final = 0.050  # seconds, about, before a store that did not answer is asked again
+
+
+class Commits:
+    """Writes what turns have changed, each in one atomic step that gives the lease back too."""
+
+    def __init__(
+        self,
+        store: LeasedStore,
+        operations: Operations,
+        rules: Rules,
+        now: Callable[[], int],
+        lifetime: int | None,
+    ) -> None:
+        self._store = store
+        self._operations = operations
+        self._rules = rules
+        self._now = now
+        self._lifetime = lifetime
+
+    def record_of(self, turn: Turn) -> Record | None:
+        """What to write; None if the session is as it was read, and its expiry far enough."""
+        record, draft = turn.record, turn.draft
+        kept = None if record is None or turn.fresh else record
+        state = turn.state
+        seen_before = {} if record is None else record.seen
+        lifetime = self._lifetime if draft.lifetime is None else draft.lifetime
+        if lifetime == NEVER:
+            lifetime = None
+        if state is None:
+            if draft.lifetime == (None if kept is None else kept.lifetime) and (
+                turn.failed
+                or not (self._must_remember(turn) or _expiry_is_due(kept, lifetime, turn.now))
+            ):
+                return None
+            state = draft.base if kept is None else kept.state
+        now = self._now()
+        version = new_version()
+        return Record(
+            id=turn.session_id,
+            version=version,
+            state=state,
+            created_at=now if kept is None else kept.created_at,
+            last_activity=now,
+            expires_at=None if lifetime is None else now + lifetime + lifetime // GRAINS,
+            lifetime=draft.lifetime,
+            seen=self._seen_now(seen_before, turn.event_id or f"~{version:x}", now),
+            users=_joined(() if kept is None else kept.users, turn.users),
+            address=turn.address or (None if kept is None else kept.address),
+        )
+
+    async def write(self, turn: Turn, record: Record, *, keep: bool) -> bool:
+        """Commit `record`; whether the lease has been kept.
+
+        Raises `LeaseLost`, `SessionStoreUnavailable` and `CommitUnknown`.
+        """
+        try:
+            operation = self._store.commit(record, turn.lease, keep=keep)
+            await self._operations.finish(operation)
+        except CommitUnknown as lost:
+            await self._operations.finish(self._resolve(turn, record, lost))
+            return False
+        return keep
+
+    async def release(self, turn: Turn) -> None:
+        """Give the lease back. Where that fails it is logged: the lease ends by itself."""
+        release = self._store.release(turn.session_id, turn.lease)
+        if self._store.instant:
+            await release
+        else:
+            await self._operations.linger(asyncio.ensure_future(release))
+
+    def _must_remember(self, turn: Turn) -> bool:
+        if not self._rules.dedupe_always or turn.event_id is None:
+            return False
+        return turn.record is None or turn.event_id not in turn.record.seen
+
+    def _seen_now(self, before: dict[str, int], turn_id: str, now: int) -> dict[str, int]:
+        """The ids a session remembers, with the newest last: so many, and not older than so."""
+        seen = dict(before)
+        seen.pop(turn_id, None)
+        too_old = now - int(self._rules.seen_for * 1000)
+        for known in list(seen):
+            if len(seen) < self._rules.seen_limit and seen[known] > too_old:
+                break
+            del seen[known]
+        seen[turn_id] = now
+        return seen
+
+    async def _resolve(self, turn: Turn, record: Record, lost: CommitUnknown) -> None:
+        """The answer to a commit was lost: read again, and see it done or know that it was not.
+
+        The version read at checkout never comes back, so that a record which still has it has
+        not been committed to. The turn's id among those seen says that it has.
+        """
+        lease = turn.lease
+        turn_id = next(reversed(record.seen))
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + self._rules.lease_wait
+        sends = 1
+        while True:
+            try:
+                ours = not await self._store.renew([lease])
+                stored = await self._store.checkout(turn.session_id, lease)
+            except (SessionBusy, SessionStoreUnavailable):
+                if loop.time() >= give_up_at:
+                    raise self._unknown(turn) from lost
+                await asyncio.sleep(PAUSE * random.uniform(0.5, 1))  # noqa: S311
+                continue
+            if stored is not None and turn_id in stored.seen:
+                await self.release(turn)
+                return
+            # Without a record before, one made and destroyed since looks the same: only the lease,
+            # which goes with the commit, tells them apart.
+            version = None if stored is None else stored.version
+            untouched = version == lease.version and (version is not None or ours)
+            if untouched and sends < SENDS:
+                sends += 1
+                try:
+                    await self._store.commit(record, lease)
+                except (CommitUnknown, LeaseLost, SessionStoreUnavailable):
+                    continue  # an earlier copy may have arrived after all: look again
+                return
+            await self.release(turn)
+            if untouched:
+                message = (
+                    f"The {self._store.name} store did not take the commit of session "
+                    f"{turn.session_id!r}, though it was sent {SENDS} times."
+                )
+                raise SessionStoreUnavailable(
+                    message, session_id=turn.session_id, store=self._store.name
+                ) from lost
+            if stored is None or not self._window_holds(turn.record, stored):
+                raise self._unknown(turn) from lost
+            message = f"Another turn took session {turn.session_id!r} over. Nothing was written."
+            raise LeaseLost(message, session_id=turn.session_id, store=self._store.name) from lost
+
+    def _window_holds(self, read: Record | None, stored: Record) -> bool:
+        """Whether an id added after `read` would still be among those `stored` remembers."""
+        if len(stored.seen) < self._rules.seen_limit:
+            return True
+        return read is not None and not stored.seen.keys().isdisjoint(read.seen)
+
+    def _unknown(self, turn: Turn) -> CommitUnknown:
+        message = (
+            f"The answer to the commit of session {turn.session_id!r} was lost, and whether it was "
+            f"applied could not be found out. Look at the session before the event is repeated."
+        )
+        return CommitUnknown(message, session_id=turn.session_id, store=self._store.name)
+
+
+def _expiry_is_due(record: Record | None, lifetime: int | None, now: int) -> bool:
+    """Whether a record that did not change must be written to move its expiry."""
+    if record is None:
+        return False
+    if record.expires_at is None or lifetime is None:
+        return (record.expires_at is None) != (lifetime is None)
+    return record.expires_at - now < lifetime
+
+
+def _joined(users: tuple[str, ...], more: tuple[str, ...]) -> tuple[str, ...]:
+    return users if not more or more[0] in users else users + more

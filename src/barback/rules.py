@@ -1,0 +1,33 @@
+"""Rules: the policy of a bot's turns, in numbers."""
+
+from __future__ import annotations
+
+import msgspec
+
+__all__ = ["Rules"]
+
+
+class Rules(msgspec.Struct, frozen=True, kw_only=True):
+    """The policy of a bot's turns. Times are in seconds.
+
+    - `handler_timeout`: how long a handler may run; None: as long as it likes.
+    - `lease_term`: how long a session stays locked after its holder died.
+    - `lease_wait`: how long a turn waits for a session that another process holds.
+    - `hand_overs`: how many turns in a row may run under one lease.
+    - `concurrency`: how many turns may run at once.
+    - `seen_limit`, `seen_for`: how many event ids a session remembers, and for how long.
+    - `dedupe_always`: remember an event's id even if its turn changed nothing.
+    - `handled_limit`: how many ids of such events the process remembers otherwise.
+    - `patience`: how long a cancellation waits for a store operation that is on its way.
+    """
+
+    handler_timeout: float | None = 120.0
+    lease_term: float = 30.0
+    lease_wait: float = 30.0
+    hand_overs: int = 16
+    concurrency: int = 1000
+    seen_limit: int = 32
+    seen_for: float = 24 * 3600.0
+    dedupe_always: bool = False
+    handled_limit: int = 4096
+    patience: float = 10.0
