@@ -35,13 +35,13 @@ class TableStore(SessionStore):
         self.db.close()
 
 
-bot = ConsoleBot(session_store=TableStore("sessions.db"), initial_state={"visits": 0})
+bot = ConsoleBot(session_store=TableStore("sessions.db"), initial_state={"messages": 0})
 
 
 @bot.on_event
 async def greet(context: Context) -> None:
-    context.set_state(visits=context.state["visits"] + 1)
-    await context.send_text(f"You have said {context.state['visits']} things to me.")
+    context.set_state(messages=context.state["messages"] + 1)
+    await context.send_text(f"Messages so far: {context.state['messages']}")
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ class ScriptedStore(LeasedStore):
     name: ClassVar[str] = "scripted"
 
     def __init__(self, inner: LeasedStore | None = None) -> None:
-        self.inner = inner or MemorySessionStore()
+        self.inner = MemorySessionStore() if inner is None else inner
         self.calls: list[str] = []
         self.answered: list[str] = []
         self._script: dict[str, deque[str | asyncio.Event]] = defaultdict(deque)

@@ -168,23 +168,33 @@ async def test_a_failed_turn_hands_the_lease_on_with_the_state_as_it_was() -> No
     assert store.calls[:3] == ["checkout", "commit", "commit"]
 
 
-@pytest.mark.parametrize("fault", ["unavailable", "lost", "applied", "unknown"])
+@pytest.mark.parametrize("fault", ["unavailable", "applied", "unknown"])
 async def test_a_commit_that_goes_wrong_does_not_stop_those_who_wait(fault: str) -> None:
     store = ScriptedStore()
     store.script("commit", fault)
     async with counting_bot(session_store=store) as bot:
-        if fault == "lost":
-            store.inner._leases._held.clear()  # type: ignore[attr-defined]
         results = await asyncio.gather(
             *(bot.handle(event()) for _ in range(5)), return_exceptions=True
         )
-        if fault == "lost":  # the refused one kept its lease, which no store would let it
-            assert isinstance(results[0], LeaseLost)
-            return
         done = results.count(Outcome.COMMITTED)
         assert done == (4 if fault == "unavailable" else 5)
         assert await state_of(bot) == {"n": done}
         assert store.is_free("test:tim")
+
+
+async def test_a_lost_lease_is_not_handed_on() -> None:
+    store = ScriptedStore()
+    async with counting_bot(session_store=store) as bot:
+        gate = asyncio.Event()
+        store.script("commit", gate)
+        turns = [asyncio.create_task(bot.handle(event())) for _ in range(3)]
+        await until(lambda: "commit" in store.calls)
+        await store.inner.destroy("test:tim", None)
+        gate.set()
+        results = await asyncio.gather(*turns, return_exceptions=True)
+        assert isinstance(results[0], LeaseLost)
+        assert results[1:] == [Outcome.COMMITTED] * 2
+        assert await state_of(bot) == {"n": 2}
 
 
 # Turns that wait for themselves.

@@ -94,6 +94,9 @@ class Bot:
             seen_for=_seconds(dedupe_for, "dedupe_for"),
             dedupe_always=dedupe == "always",
         )
+        self._turns: Turns | None = None
+        self._closing = False
+        self._stack: AsyncExitStack | None = None
         self._shutdown_timeout = _seconds(shutdown_timeout, "shutdown_timeout")
         self._initial = InitialState(initial_state)
         self._store = _leased(session_store)
@@ -107,9 +110,6 @@ class Bot:
         self._middleware: list[Callable[..., Awaitable[None]]] = []
         self._chain: Callable[[Context], Awaitable[None]] | None = None
         self._on_error: Callable[[Context, Exception], Awaitable[None]] | None = None
-        self._turns: Turns | None = None
-        self._closing = False
-        self._stack: AsyncExitStack | None = None
 
     # Putting it together.
 
@@ -388,17 +388,27 @@ def _count(value: int, name: str) -> int:
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """While inside, SIGTERM cancels the current task, so that it ends as Ctrl-C would end it."""
+    """While inside, SIGTERM ends the current task in good order, as Ctrl-C does."""
     task, loop = asyncio.current_task(), asyncio.get_running_loop()
     if task is None or threading.current_thread() is not threading.main_thread():
         yield
         return
+    terminated = False
+
+    def terminate() -> None:
+        nonlocal terminated
+        terminated = True
+        task.cancel()
+
     try:
-        loop.add_signal_handler(signal.SIGTERM, task.cancel)
+        loop.add_signal_handler(signal.SIGTERM, terminate)
     except NotImplementedError:  # Windows has no such signal
         yield
         return
     try:
         yield
+    except asyncio.CancelledError:
+        if not terminated:
+            raise
     finally:
         loop.remove_signal_handler(signal.SIGTERM)

@@ -116,6 +116,9 @@ class MemorySessionStore(LeasedStore):
     def __len__(self) -> int:
         return len(self._records)
 
+    def __bool__(self) -> bool:
+        return True  # an empty store is a store: `store or another` must not drop it
+
     def _evict(self) -> None:
         """Forget the least recently used session that no turn holds.
 
