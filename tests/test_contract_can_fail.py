@@ -210,8 +210,9 @@ class ListsByPattern(MemorySessionStore):
 
 class ListsWhatItCanRead(MemorySessionStore):
     async def all(self, prefix: str = "") -> AsyncIterator[Record]:
-        async for record in super().all(prefix):
-            yield Record.decode(record.encode(), session_id=record.id)
+        for session_id, record in list(self._records.items()):
+            if session_id.startswith(prefix):
+                yield Record.decode(record.encode(), session_id=session_id)
 
 
 class FailsWhileRecordsChange(MemorySessionStore):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+
 import pytest
 
 from barback.errors import SessionUnreadable
@@ -105,8 +107,10 @@ class ListingContract(Contract):
         async with leased(store) as opened:
             for number in range(MANY):
                 await put(opened, f"test:{number}")
-            async for _ in opened.all():
-                break
+            records = opened.all()
+            await anext(records)
+            if isinstance(records, AsyncGenerator):
+                await records.aclose()
             written = await put(opened, "test:0", {"n": 1})
             assert written == await peek(opened, "test:0")
 
