@@ -1,6 +1,6 @@
 """The contract can fail: a store that breaks one of its rules fails the test of that rule."""
 
-# ruff: noqa: ARG002 - a broken store ignores what it is told
+
 
 from __future__ import annotations
 

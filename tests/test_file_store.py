@@ -32,7 +32,8 @@ from barback.errors import (
 )
 from barback.record import Record
 from barback.stores.base import ONE_YEAR
-from barback.stores.file import OURS, FileSessionStore, _file_name, _sync
+from barback.stores.file import OURS, FileSessionStore, _file_name
+from barback.stores.folder import sync
 
 if sys.platform == "win32":
     pytest.skip("needs users, permissions and limits of POSIX", allow_module_level=True)
@@ -562,7 +563,7 @@ def test_a_file_system_that_cannot_flush_folders_is_no_failure() -> None:
             os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    _sync(Path("/proc"))
+    sync(Path("/proc"))
 
 
 # Destroying

@@ -13,9 +13,11 @@ from barback import (
     Bot,
     Context,
     FileSessionStore,
+    Lease,
     LeaseLost,
     MemorySessionStore,
     Outcome,
+    Record,
     SessionStoreUnavailable,
     TurnDeadlock,
 )
@@ -70,10 +72,10 @@ async def test_without_the_queue_increments_would_be_lost() -> None:
             pass
 
     class NoLeases(MemorySessionStore):
-        async def checkout(self, session_id, lease):  # type: ignore[no-untyped-def]
+        async def checkout(self, session_id: str, lease: Lease) -> Record | None:
             return self._records.get(session_id)
 
-        async def commit(self, record, lease, *, keep=False):  # type: ignore[no-untyped-def]
+        async def commit(self, record: Record, lease: Lease, *, keep: bool = False) -> None:
             self._records[record.id] = record
 
     async with counting_bot(session_store=NoLeases()) as bot:
@@ -279,7 +281,7 @@ async def test_a_task_that_outlives_its_turn_may_open_a_conversation() -> None:
 
 async def test_what_a_conversation_raises_is_the_callers_and_nothing_is_kept() -> None:
     async with Bot() as bot:
-        with pytest.raises(KeyError, match="mine"):
+        with pytest.raises(KeyError, match="mine"):  # noqa: PT012 - a block is what is tested
             async with bot.conversation("test:tim") as context:
                 context.set_state(n=1)
                 raise KeyError("mine")
@@ -438,7 +440,8 @@ async def test_a_turn_cancelled_anywhere_is_done_or_not_done_and_leaves_nothing_
             turns = bot._turns
             assert turns is not None
             cancelled = await cancelled_after(steps, bot)
-            await until(lambda: not turns._operations._late)
+            while turns._operations._late:
+                await asyncio.sleep(0)
             assert store.is_free("test:tim")
             assert len(turns.queue) == turns.queue._running == 0
             n = (await state_of(bot))["n"]

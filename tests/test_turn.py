@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -24,6 +25,9 @@ from barback import (
     TurnEnded,
 )
 from tests.scripted import ScriptedStore, counting_bot, event, state_of, until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Broken(Exception):
@@ -215,11 +219,10 @@ async def test_one_session_in_a_hundred_fails_and_the_others_are_committed() -> 
 
     bot.use(fail_for_one)
     async with bot:
-        for _ in range(1):
-            await asyncio.gather(*(bot.handle(event(str(n))) for n in range(100)))
+        await asyncio.gather(*(bot.handle(event(str(n))) for n in range(100)))
         before = store._records["test:42"].encode()
         await asyncio.gather(*(bot.handle(event(str(n))) for n in range(100)))
-        after = {session_id: record for session_id, record in store._records.items()}
+        after = dict(store._records)
     assert after.pop("test:42").encode() == before
     assert {record.state for record in after.values()} == {b'{"n":2}'}
     assert len(after) == 99
@@ -340,7 +343,6 @@ async def test_a_busy_session_is_asked_for_again_until_it_is_free() -> None:
 async def test_a_session_busy_for_too_long_is_not_done() -> None:
     store = MemorySessionStore()
     async with counting_bot(session_store=store) as one, counting_bot(session_store=store) as two:
-        two._rules = None  # type: ignore[assignment]  # replaced below, where turns look
         assert two._turns is not None
         two._turns.rules = type(two._turns.rules)(lease_wait=0.01)
         async with one.conversation("test:tim"):
@@ -580,11 +582,12 @@ async def test_a_context_used_after_its_turn_says_so() -> None:
     async with bot:
         await bot.handle(event())
         context = kept[0]
-        for late in (
+        late_changes: list[Callable[[], None]] = [
             lambda: context.set_state(n=1),
             context.reset_state,
             lambda: context.session.expire_in(5),
-        ):
+        ]
+        for late in late_changes:
             with pytest.raises(TurnEnded, match=r"bot\.conversation\('test:tim'\)"):
                 late()
 
@@ -617,7 +620,7 @@ async def test_errors_of_the_log_hold_no_state(caplog: pytest.LogCaptureFixture)
 
     @bot.on_event
     async def put(context: Context) -> None:
-        context.set_state(secret="hunter2")
+        context.set_state(drink="hunter2")
 
     async with bot:
         with pytest.raises(SessionStoreUnavailable) as raised:

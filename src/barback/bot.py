@@ -7,6 +7,7 @@ import inspect
 import signal
 import threading
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import timedelta
 from functools import partial
@@ -28,17 +29,19 @@ from barback.sweeper import sweeping
 from barback.turn import Outcome, Turn, Turns
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
     from types import TracebackType
     from typing import Self
 
 __all__ = ["Bot", "ErrorHandler", "Handler", "Middleware"]
 
-Handler = "Callable[[Context], Awaitable[None]]"
-ErrorHandler = "Callable[[Context, Exception], Awaitable[None]]"
-Middleware = "Callable[[Context, Handler], Awaitable[None]]"
+Handler = Callable[[Context], Awaitable[None]]
+ErrorHandler = Callable[[Context, Exception], Awaitable[None]]
+Middleware = Callable[[Context, Handler], Awaitable[None]]
 
-F = TypeVar("F", bound="Callable[..., Awaitable[Any]]")
+H = TypeVar("H", bound=Handler)
+E = TypeVar("E", bound=ErrorHandler)
+M = TypeVar("M", bound=Middleware)
 
 
 class Bot:
@@ -106,14 +109,14 @@ class Bot:
         self._channels: dict[str, Channel] = {}
         for channel in channels:
             self.add_channel(channel)
-        self._handler: Callable[[Context], Awaitable[None]] | None = None
-        self._middleware: list[Callable[..., Awaitable[None]]] = []
-        self._chain: Callable[[Context], Awaitable[None]] | None = None
-        self._on_error: Callable[[Context, Exception], Awaitable[None]] | None = None
+        self._handler: Handler | None = None
+        self._middleware: list[Middleware] = []
+        self._chain: Handler | None = None
+        self._on_error: ErrorHandler | None = None
 
     # Putting it together.
 
-    def on_event(self, handler: F) -> F:
+    def on_event(self, handler: H) -> H:
         """The bot's handler: `async def handler(context)`. Works as a decorator.
 
         Raises `HandlerRefused` for a second handler, or one that is not `async def`.
@@ -129,7 +132,7 @@ class Bot:
         self._chain = None
         return handler
 
-    def on_error(self, handler: F) -> F:
+    def on_error(self, handler: E) -> E:
         """What is to be done about an exception of the handler.
 
         `async def on_error(context, error)`.
@@ -144,7 +147,7 @@ class Bot:
         self._on_error = handler
         return handler
 
-    def use(self, middleware: F) -> F:
+    def use(self, middleware: M) -> M:
         """Put `async def middleware(context, call_next)` around the handler.
 
         It goes on with `await call_next(context)`. The first that is used is the outermost. Works
@@ -193,9 +196,7 @@ class Bot:
             self._chain = self._linked()
         event_id = None if event.id is None else f"{channel}:{event.kind}:{event.id}"
         user = None if event.user is None else event.user.id
-        turn = Turn(
-            turns, session_id, event, event_id=event_id, user=user, address=event.address
-        )
+        turn = Turn(turns, session_id, event, event_id=event_id, user=user, address=event.address)
         rescue = None if self._on_error is None else self._rescue
         return await turns.run(turn, self._work, rescue)
 
@@ -294,11 +295,11 @@ class Bot:
         session_id = turn.session_id.removeprefix(self._prefix)
         return Context(turn, turn.event, session_id, self._channels.get(turn.event.channel))
 
-    def _linked(self) -> Callable[[Context], Awaitable[None]]:
+    def _linked(self) -> Handler:
         if self._handler is None:
             message = "The bot has no handler: give it one with @bot.on_event."
             raise ConfigurationError(message)
-        chain = self._handler
+        chain: Handler = self._handler
         for middleware in reversed(self._middleware):
             chain = partial(_call, middleware, chain)
         return chain
@@ -320,7 +321,9 @@ class Bot:
 
     @contextmanager
     def _borrowed(
-        self, store: SessionStore | LeasedStore | str | None, channel: Channel,
+        self,
+        store: SessionStore | LeasedStore | str | None,
+        channel: Channel,
         clock: Callable[[], float],
     ) -> Iterator[None]:
         """For a simulation: another store and clock, and one channel in place of all."""
@@ -338,8 +341,8 @@ class Bot:
 
 
 async def _call(
-    middleware: Callable[..., Awaitable[None]],
-    call_next: Callable[[Context], Awaitable[None]],
+    middleware: Middleware,
+    call_next: Handler,
     context: Context,
 ) -> None:
     await middleware(context, call_next)

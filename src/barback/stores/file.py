@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import hashlib
 import logging
 import os
 import re
 import secrets
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -28,12 +26,8 @@ from barback.errors import (
 )
 from barback.record import Record
 from barback.stores.base import ONE_YEAR, ListedStore, duration
+from barback.stores.folder import NO_LOCK, give_lock_back, make_folder, names, sync, take_lock
 from barback.stores.url import parse_url
-
-if sys.platform == "win32":
-    import msvcrt
-else:
-    import fcntl
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -53,7 +47,6 @@ UNREADABLE: Final = "unreadable"
 OURS: Final = re.compile(r"[a-z0-9_-]{0,40}-[0-9a-f]{64}\.json")
 ASIDE: Final = re.compile(r"(\.gitignore|[a-z0-9_-]+(\.[0-9a-f]{16})?\.json)\.[0-9a-f]{16}\.tmp")
 PAGE: Final = 64
-NO_LOCK: Final = -1
 
 # Windows refuses to replace a file that another thread is reading.
 WORKERS: Final = 1 if os.name == "nt" else 4
@@ -191,9 +184,9 @@ class FileSessionStore(ListedStore):
 
     def _open(self) -> None:
         try:
-            _make_folder(self._folder)
-            self._lock = _take_lock(self._folder / LOCK)
-            for name in filter(ASIDE.fullmatch, _names(self._folder)):
+            make_folder(self._folder)
+            self._lock = take_lock(self._folder / LOCK)
+            for name in filter(ASIDE.fullmatch, names(self._folder)):
                 (self._folder / name).unlink()
             # Written in any case: that the folder takes no files is best found out now.
             ignore = self._folder / GITIGNORE
@@ -216,7 +209,7 @@ class FileSessionStore(ListedStore):
         for worker in workers:
             worker.shutdown()
         if self._lock != NO_LOCK:
-            _give_lock_back(self._lock)
+            give_lock_back(self._lock)
             self._lock = NO_LOCK
 
     def _path(self, session_id: str) -> Path:
@@ -254,19 +247,19 @@ class FileSessionStore(ListedStore):
 
     def _page_names(self, prefix: str) -> list[list[str]]:
         try:
-            names = _names(self._folder)
+            found = names(self._folder)
         except OSError as error:
             message = f"The folder {self._folder} cannot be listed: {error.strerror}."
             raise self._unavailable(message) from error
         self._check_folder()
         start = _readable(prefix)
-        names = [name for name in names if name.startswith(start) and OURS.fullmatch(name)]
-        return [names[first : first + PAGE] for first in range(0, len(names), PAGE)]
+        ours = [name for name in found if name.startswith(start) and OURS.fullmatch(name)]
+        return [ours[first : first + PAGE] for first in range(0, len(ours), PAGE)]
 
-    def _read_page(self, names: list[str], unreadable: list[Path]) -> list[Record]:
+    def _read_page(self, page: list[str], unreadable: list[Path]) -> list[Record]:
         """The records in these files; the paths of those without one are added to `unreadable`."""
         records = []
-        for path in map(self._folder.joinpath, names):
+        for path in map(self._folder.joinpath, page):
             try:
                 records.append(self._load(path, None))
             except SessionUnreadable:
@@ -378,7 +371,7 @@ class FileSessionStore(ListedStore):
     def _make_durable(self, session_id: str) -> None:
         """See that a name just given or taken away outlives a crash of the machine."""
         try:
-            _sync(self._folder)
+            sync(self._folder)
         except OSError as error:
             message = (
                 f"Session {session_id!r} was changed in {self._folder}, but whether the change "
@@ -427,54 +420,3 @@ def _as_text(record: Record) -> bytes:
     if msgspec.json.format(record.state, indent=-1) == record.state:
         data = msgspec.json.format(data, indent=2)
     return data + b"\n"
-
-
-def _names(folder: Path) -> list[str]:
-    with os.scandir(folder) as entries:
-        return [entry.name for entry in entries]
-
-
-def _make_folder(folder: Path) -> None:
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for path in missing:
-        with suppress(PermissionError):  # one may write to a folder without being let read it
-            _sync(path.parent)
-
-
-def _sync(folder: Path) -> None:
-    """Flush a folder's names to the disk, where the platform can."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in {errno.EINVAL, errno.ENOTSUP}:  # some file systems know no such thing
-            raise
-    finally:
-        os.close(descriptor)
-
-
-def _take_lock(path: Path) -> int:
-    """Lock the file for as long as the descriptor is open; `BlockingIOError` if another has it."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        if sys.platform == "win32":
-            try:
-                msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-            except PermissionError as error:
-                raise BlockingIOError(*error.args) from error
-        else:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise
-    return descriptor
-
-
-def _give_lock_back(descriptor: int) -> None:
-    if sys.platform != "win32":
-        # Closing would not be enough while a forked child has a copy of the descriptor.
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
-    os.close(descriptor)

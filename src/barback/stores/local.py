@@ -106,7 +106,13 @@ class LocalLeases(LeasedStore):
 
     async def init(self) -> Self:
         """Open the driver, unless another user of it has done so."""
-        await self.store.acquire()
+        try:
+            await self.store.acquire()
+        except BarbackError:
+            raise
+        except Exception as error:
+            message = f"The {self.name} store could not be opened: {type(error).__name__}."
+            raise SessionStoreUnavailable(message, store=self.name) from error
         return self
 
     async def close(self) -> None:
@@ -167,10 +173,9 @@ class LocalLeases(LeasedStore):
         if lease is not None:
             self._table.give_back(session_id, lease)
 
-    async def all(self, prefix: str = "") -> AsyncIterator[Record]:
+    def all(self, prefix: str = "") -> AsyncIterator[Record]:
         """See `LeasedStore.all`. Raises `ListingUnsupported` if the driver cannot list."""
-        async for record in self._listed().all(prefix):
-            yield record
+        return self._listed().all(prefix)
 
     async def due(self, before: int, limit: int) -> list[Record]:
         """See `LeasedStore.due`. Raises `ListingUnsupported` if the driver cannot list."""

@@ -30,7 +30,6 @@ OTHERS: Final = ("anyio", "asyncio", "trio", "twisted")
 @pytest.hookimpl
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """Run the test if it is `async def` and nobody else's."""
-    __tracebackhide__ = True
     test = pyfuncitem.obj
     if not inspect.iscoroutinefunction(test) or any(map(pyfuncitem.get_closest_marker, OTHERS)):
         return None
@@ -49,7 +48,6 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 async def _run(test: Any) -> list[str]:
     """Await the test, and describe the tasks it left: one that ends at once is none of them."""
-    __tracebackhide__ = True
     await test
     await asyncio.sleep(0)
     return [f"- {task!r}" for task in asyncio.all_tasks() - {asyncio.current_task()}]
