@@ -1,7 +1,5 @@
 """The contract can fail: a store that breaks one of its rules fails the test of that rule."""
 
-
-
 from __future__ import annotations
 
 import asyncio

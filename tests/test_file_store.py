@@ -508,7 +508,7 @@ class Observed(FileSessionStore):
         super().__init__(folder)
         self.steps: list[str] = []
 
-    def _put_in_place(self, aside: Path, path: Path) -> None:
+    def _put_in_place(self, aside: str, path: str) -> None:
         super()._put_in_place(aside, path)
         self.steps.append("replace")
 
@@ -538,7 +538,7 @@ class LosesFolder(FileSessionStore):
 
     losing = False
 
-    def _put_in_place(self, aside: Path, path: Path) -> None:
+    def _put_in_place(self, aside: str, path: str) -> None:
         super()._put_in_place(aside, path)
         if self.losing:
             self._folder.rename(f"{self._folder}-moved")

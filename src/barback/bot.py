@@ -325,16 +325,19 @@ class Bot:
         store: SessionStore | LeasedStore | str | None,
         channel: Channel,
         clock: Callable[[], float],
+        on_error: Callable[[Context, Exception], Awaitable[None]],
     ) -> Iterator[None]:
-        """For a simulation: another store and clock, and one channel in place of all."""
+        """For a simulation: another store and clock, one channel for all, an `on_error` at need."""
         self._refuse_while_running("A bot is borrowed")
-        own = self._store, self._clock, self._channels
-        self._store, self._clock = _leased(store), clock
+        own = self._store, self._clock, self._channels, self._on_error
+        self._store = _leased(store or MemorySessionStore(expires_in=self._store.expires_in))
+        self._clock = clock
         self._channels = dict.fromkeys((*self._channels, channel.name), channel)
+        self._on_error = self._on_error or on_error
         try:
             yield
         finally:
-            self._store, self._clock, self._channels = own
+            self._store, self._clock, self._channels, self._on_error = own
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} on {', '.join(self._channels) or 'no channel'}>"

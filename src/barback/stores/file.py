@@ -84,6 +84,7 @@ class FileSessionStore(ListedStore):
             raise ConfigurationError(message)
         self.expires_in = duration(expires_in)
         self._folder = Path(self.dirname).absolute()
+        self._lock_path = self._folder / LOCK
         self._workers: tuple[ThreadPoolExecutor, ...] = ()
         self._lock = NO_LOCK
         self._reported: set[str] = set()
@@ -142,7 +143,7 @@ class FileSessionStore(ListedStore):
 
     async def all(self, prefix: str = "") -> AsyncIterator[Record]:
         """See `ListedStore.all`. It holds the files' names, and the records of one page."""
-        unreadable: list[Path] = []
+        unreadable: list[str] = []
         for page in await self._run(prefix, self._page_names, prefix):
             for record in await self._run(page[0], self._read_page, page, unreadable):
                 if record.id.startswith(prefix):
@@ -185,12 +186,12 @@ class FileSessionStore(ListedStore):
     def _open(self) -> None:
         try:
             make_folder(self._folder)
-            self._lock = take_lock(self._folder / LOCK)
+            self._lock = take_lock(self._lock_path)
             for name in filter(ASIDE.fullmatch, names(self._folder)):
                 (self._folder / name).unlink()
             # Written in any case: that the folder takes no files is best found out now.
             ignore = self._folder / GITIGNORE
-            self._replace(ignore, ignore.read_bytes() if ignore.exists() else b"*\n")
+            self._replace(str(ignore), ignore.read_bytes() if ignore.exists() else b"*\n")
         except BlockingIOError as error:
             message = (
                 f"The folder {self._folder} is in use by another store, here or in another "
@@ -212,8 +213,9 @@ class FileSessionStore(ListedStore):
             give_lock_back(self._lock)
             self._lock = NO_LOCK
 
-    def _path(self, session_id: str) -> Path:
-        return self._folder / _file_name(session_id)
+    def _path(self, session_id: str) -> str:
+        # No Path: it would intern the name, which some Pythons then keep for ever.
+        return os.path.join(self._folder, _file_name(session_id))
 
     def _write(self, session_id: str, record: Record) -> None:
         path = self._path(session_id)
@@ -230,7 +232,7 @@ class FileSessionStore(ListedStore):
 
     def _destroy(self, session_id: str) -> None:
         path = self._path(session_id)
-        remove = path.unlink
+        remove = partial(os.unlink, path)
         try:
             if self._load(path, session_id) is None:
                 return
@@ -256,31 +258,32 @@ class FileSessionStore(ListedStore):
         ours = [name for name in found if name.startswith(start) and OURS.fullmatch(name)]
         return [ours[first : first + PAGE] for first in range(0, len(ours), PAGE)]
 
-    def _read_page(self, page: list[str], unreadable: list[Path]) -> list[Record]:
+    def _read_page(self, page: list[str], unreadable: list[str]) -> list[Record]:
         """The records in these files; the paths of those without one are added to `unreadable`."""
         records = []
-        for path in map(self._folder.joinpath, page):
+        for name in page:
+            path = os.path.join(self._folder, name)
             try:
                 records.append(self._load(path, None))
             except SessionUnreadable:
                 unreadable.append(path)
         return [record for record in records if record is not None]
 
-    def _load(self, path: Path, session_id: str | None) -> Record | None:
+    def _load(self, path: str, session_id: str | None) -> Record | None:
         """The record in a file, None if there is no file. With no id, the one inside is taken."""
         try:
-            data = path.read_bytes()
+            data = _content(path)
         except FileNotFoundError:
             data = None
         except OSError as error:
-            if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where it may not look
+            if os.path.isdir(path):
                 raise self._unreadable(path, None, session_id) from error
             message = f"The file {path} cannot be read now: {error.strerror}."
             raise self._unavailable(message, session_id) from error
         self._check_folder(session_id)
         return None if data is None else self._decode(path, data, session_id)
 
-    def _decode(self, path: Path, data: bytes, session_id: str | None) -> Record:
+    def _decode(self, path: str, data: bytes, session_id: str | None) -> Record:
         record_id = _id_within(data) if session_id is None else session_id
         try:
             data.decode()  # the state is passed on unread: nobody else would notice here
@@ -290,7 +293,7 @@ class FileSessionStore(ListedStore):
             raise SessionTooNew(message, session_id=record_id, store=self.name) from error
         except (SessionUnreadable, UnicodeDecodeError) as error:
             raise self._unreadable(path, data, session_id) from error
-        if _file_name(record.id) != path.name:
+        if _file_name(record.id) != os.path.basename(path):
             raise self._unreadable(path, data, session_id)
         return record
 
@@ -300,7 +303,7 @@ class FileSessionStore(ListedStore):
         One that was moved away or unmounted holds no sessions: each would be taken for a new one.
         """
         try:
-            lost = not os.path.samestat((self._folder / LOCK).stat(), os.fstat(self._lock))
+            lost = not os.path.samestat(self._lock_path.stat(), os.fstat(self._lock))
             cause = None
         except OSError as error:
             lost, cause = True, error
@@ -312,11 +315,11 @@ class FileSessionStore(ListedStore):
             raise self._unavailable(message, session_id) from cause
 
     def _unreadable(
-        self, path: Path, data: bytes | None, session_id: str | None
+        self, path: str, data: bytes | None, session_id: str | None
     ) -> SessionUnreadable:
         """The error to raise; the first time for a file, also keep a copy of it and log it."""
-        if path.name not in self._reported:
-            self._reported.add(path.name)
+        if path not in self._reported:
+            self._reported.add(path)
             copied = "It is no file, and was not copied."
             if data is not None:
                 # No link: whoever mends the file in place must not change what was found.
@@ -334,28 +337,33 @@ class FileSessionStore(ListedStore):
         )
         return SessionUnreadable(message, session_id=session_id, store=self.name)
 
-    def _set_aside(self, path: Path) -> None:
-        path.replace(self._kept(path, b"" if path.is_dir() else path.read_bytes()))
-        self._reported.discard(path.name)
+    def _set_aside(self, path: str) -> None:
+        data = b"" if os.path.isdir(path) else _content(path)
+        os.replace(path, self._kept(path, data))
+        self._reported.discard(path)
 
-    def _kept(self, path: Path, data: bytes) -> Path:
+    def _kept(self, path: str, data: bytes) -> str:
         """Where an unreadable file is kept: one place for each content it is found with."""
         folder = self._folder / UNREADABLE
         folder.mkdir(mode=0o700, exist_ok=True)
-        return folder / f"{path.stem}.{hashlib.sha256(data).hexdigest()[:16]}.json"
+        found = Path(path).stem
+        return str(folder / f"{found}.{hashlib.sha256(data).hexdigest()[:16]}.json")
 
-    def _replace(self, path: Path, data: bytes) -> None:
+    def _replace(self, path: str, data: bytes) -> None:
         """Make `data` the content of a file, all or nothing. After an OSError, nothing is left."""
-        aside = self._folder / f"{path.name}.{secrets.token_hex(8)}.tmp"
+        aside = os.path.join(
+            self._folder,
+            f"{os.path.basename(path)}.{secrets.token_hex(8)}.tmp",
+        )
         try:
             self._write_aside(aside, data)
             self._put_in_place(aside, path)
         except BaseException:
             with suppress(OSError):  # the next `init` clears it away
-                aside.unlink()
+                os.unlink(aside)
             raise
 
-    def _write_aside(self, aside: Path, data: bytes) -> None:
+    def _write_aside(self, aside: str, data: bytes) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
         with os.fdopen(os.open(aside, flags, 0o600), "wb") as file:
             self._fill(file, data)
@@ -365,8 +373,8 @@ class FileSessionStore(ListedStore):
         file.write(data)
         file.flush()
 
-    def _put_in_place(self, aside: Path, path: Path) -> None:
-        aside.replace(path)
+    def _put_in_place(self, aside: str, path: str) -> None:
+        os.replace(aside, path)
 
     def _make_durable(self, session_id: str) -> None:
         """See that a name just given or taken away outlives a crash of the machine."""
@@ -386,6 +394,11 @@ class FileSessionStore(ListedStore):
 async def _carry_out(worker: ThreadPoolExecutor, job: Callable[[*Ts], T], *arguments: *Ts) -> T:
     """Do `job` on the worker's thread, to its end even if the awaiting task is cancelled."""
     return await asyncio.shield(asyncio.get_running_loop().run_in_executor(worker, job, *arguments))
+
+
+def _content(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
 
 
 class _Named(msgspec.Struct):
