@@ -630,7 +630,13 @@ def test_errors_survive_a_trip_between_processes() -> None:
 
 def test_importing_barback_loads_no_driver_no_server_and_few_dependencies() -> None:
     code = "import sys, barback; print(*sorted(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={name: value for name, value in os.environ.items() if "COVERAGE" not in name},
+    )
     loaded = done.stdout.split()
     ours = {name for name in loaded if name.startswith("barback.")}
     assert ours.isdisjoint({"barback.stores.file", "barback.testing", "barback.web"})
@@ -642,7 +648,7 @@ def test_importing_barback_loads_no_driver_no_server_and_few_dependencies() -> N
         if name.partition(".")[0] not in {*sys.stdlib_module_names, "barback", "sitecustomize"}
         and not name.startswith(("_", "__"))
     }
-    assert foreign <= {"msgspec", "typing_extensions", "coverage", "a1_coverage"}
+    assert foreign - {"a1_coverage"} <= {"msgspec", "typing_extensions"}
 
 
 def test_barback_needs_one_package() -> None:

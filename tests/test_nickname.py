@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+if os.name != "nt":
+    import pty
+
 NICKNAME = Path(__file__).parent.parent / "examples" / "nickname.py"
 
 TALK = """\
@@ -51,8 +54,6 @@ def test_in_memory_it_starts_over_after_a_restart() -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no pseudo-terminals of this kind")
 def test_typed_at_a_terminal_it_is_the_same_talk() -> None:
-    import pty
-
     keyboard, terminal = pty.openpty()
     with subprocess.Popen(
         [sys.executable, str(NICKNAME)],

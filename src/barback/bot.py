@@ -330,8 +330,8 @@ class Bot:
         """For a simulation: another store and clock, one channel for all, an `on_error` at need."""
         self._refuse_while_running("A bot is borrowed")
         own = self._store, self._clock, self._channels, self._on_error
-        self._store = _leased(store or MemorySessionStore(expires_in=self._store.expires_in))
-        self._clock = clock
+        fresh = MemorySessionStore(expires_in=self._store.expires_in)
+        self._store, self._clock = _leased(fresh if store is None else store), clock
         self._channels = dict.fromkeys((*self._channels, channel.name), channel)
         self._on_error = self._on_error or on_error
         try:

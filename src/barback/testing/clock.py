@@ -26,7 +26,7 @@ class Clock:
         """The time, in seconds since the Unix epoch."""
         return self._at
 
-    def advance(  # noqa: PLR0913 - the units of a timedelta
+    def advance(
         self,
         span: float | timedelta = 0,
         *,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from barback.scope import check_name
 from barback.testing.clock import Clock
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
     from types import TracebackType
     from typing import Self
 
@@ -63,7 +63,7 @@ class Simulator:
     an `on_error`, which then gets it. What `Bot.handle` raises comes out in any case: `NotDone`,
     if the event was not handled and may come again.
 
-    The first use inside `async with`; `ConfigurationError` if the bot runs already.
+    Entering raises `ConfigurationError` if the bot runs already.
     """
 
     def __init__(
@@ -141,7 +141,7 @@ class Simulator:
         conversation: str | None = None,
         id: str | None = None,  # noqa: A002 - as in Event
     ) -> list[str]:
-        """Press a button that carries `payload`, and return what the bot says to that; see `say`."""
+        """Press a button that carries `payload`, and return what the bot says; see `say`."""
         return await self.person(user, conversation).press(payload, id=id)
 
     async def send(self, event: Event) -> list[str]:
@@ -193,17 +193,13 @@ class Person:
     ) -> None:
         self.name = name
         self._chat = chat
-        self._common = {
-            "channel": chat.channel,
-            "user": User(name, name),
-            "conversation": conversation,
-            "thread": thread,
-            "address": name if conversation is None else conversation,
-        }
+        self._user = User(name, name)
+        self._conversation = conversation
+        self._thread = thread
 
     async def say(self, text: str, *, id: str | None = None) -> list[str]:  # noqa: A002 - as in Event
         """Say `text` to the bot, and return what it says to that; see `Simulator.say`."""
-        return await self._chat.send(self._event("message", text=text, id=id))
+        return await self._chat.send(self._event(text=text, id=id))
 
     async def press(self, payload: str, *, id: str | None = None) -> list[str]:  # noqa: A002 - as in Event
         """Press a button that carries `payload`, and return what the bot says to that."""
@@ -213,15 +209,31 @@ class Person:
         """A copy of the state of this person's session; see `Simulator.state`."""
         bot = self._chat.bot
         with suppress(_SeenEnough):
-            async with bot.conversation(bot.session_id(self._event("message"))) as context:
+            async with bot.conversation(bot.session_id(self._event())) as context:
                 state = context.state
                 raise _SeenEnough  # so that nothing is written, not even a new expiry
         return state
 
-    def _event(self, kind: str, **fields: str | None) -> Event:
-        # Never used before, not even by another simulation on the same store.
-        fields["id"] = fields.get("id") or f"{new_version():x}"
-        return Event(kind=kind, **self._common, **fields)
+    def _event(
+        self,
+        kind: str = "message",
+        *,
+        id: str | None = None,  # noqa: A002 - as in Event
+        text: str | None = None,
+        payload: str | None = None,
+    ) -> Event:
+        return Event(
+            channel=self._chat.channel,
+            # Never used before, not even by another simulation on the same store.
+            id=f"{new_version():x}" if id is None else id,
+            kind=kind,
+            text=text,
+            payload=payload,
+            user=self._user,
+            conversation=self._conversation,
+            thread=self._thread,
+            address=self.name if self._conversation is None else self._conversation,
+        )
 
     def __repr__(self) -> str:
         return f"<Person {self.name!r}>"
@@ -234,18 +246,9 @@ class _SeenEnough(Exception):
 class _Answers:
     """What a bot answers to one event: texts, and what its handler raised."""
 
-    def __init__(self, events: dict[int, _Answers], event: Event) -> None:
+    def __init__(self) -> None:
         self.texts: list[str] = []
         self.error: Exception | None = None
-        self._events = events
-        self._event = event
-
-    def __enter__(self) -> Self:
-        self._events[id(self._event)] = self
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        del self._events[id(self._event)]
 
 
 class _Stage(Channel):
@@ -257,9 +260,14 @@ class _Stage(Channel):
         self._sent = sent
         self._events: dict[int, _Answers] = {}
 
-    def answers_to(self, event: Event) -> _Answers:
+    @contextmanager
+    def answers_to(self, event: Event) -> Iterator[_Answers]:
         """Take down, while inside, what is sent in answer to this very event."""
-        return _Answers(self._events, event)
+        answers = self._events[id(event)] = _Answers()
+        try:
+            yield answers
+        finally:
+            del self._events[id(event)]
 
     async def send_text(self, context: Context, text: str) -> None:
         """Take down `text`: an answer, or else something said unasked."""
