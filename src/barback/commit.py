@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from typing import TYPE_CHECKING, Final
 
-from barback.errors import CommitUnknown, LeaseLost, SessionBusy, SessionStoreUnavailable
+from barback.errors import (
+    BarbackError,
+    CommitUnknown,
+    LeaseLost,
+    SessionBusy,
+    SessionStoreUnavailable,
+)
 from barback.record import NEVER, Record, new_version
 
 if TYPE_CHECKING:
@@ -18,6 +25,8 @@ if TYPE_CHECKING:
     from barback.turn import Turn
 
 __all__ = ["Commits"]
+
+logger = logging.getLogger("barback")
 
 GRAINS: Final = 100  # an expiry is moved at most a hundred times within its length
 SENDS: Final = 3  # of one commit, where the answers are lost
@@ -87,11 +96,14 @@ class Commits:
 
     async def release(self, turn: Turn) -> None:
         """Give the lease back. Where that fails it is logged: the lease ends by itself."""
-        release = self._store.release(turn.session_id, turn.lease)
-        if self._store.instant:
-            await release
-        else:
-            await self._operations.linger(asyncio.ensure_future(release))
+        try:
+            await self._operations.finish(self._store.release(turn.session_id, turn.lease))
+        except BarbackError as error:
+            logger.warning(
+                "The lease of session %r could not be given back and will run out: %s",
+                turn.session_id,
+                error,
+            )
 
     def _must_remember(self, turn: Turn) -> bool:
         if not self._rules.dedupe_always or turn.event_id is None:

@@ -40,14 +40,8 @@ class Operations:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
             if not future.cancelled():
-                await self.linger(future)
+                await self._linger(future)
             raise
-
-    async def linger(self, future: asyncio.Future[T]) -> None:
-        """Wait for an operation's answer within the bound; after that it goes on by itself."""
-        self._watch(future)
-        if not future.done():
-            await asyncio.wait([future], timeout=self._bound)
 
     def start(self, operation: Awaitable[T]) -> asyncio.Future[T]:
         """Let an operation run by itself; `close` waits for it."""
@@ -63,6 +57,12 @@ class Operations:
             logger.error(
                 "%d store operations got no answer before the bot closed.", len(self._late)
             )
+
+    async def _linger(self, future: asyncio.Future[T]) -> None:
+        """Wait for an operation's answer within the bound; after that it goes on by itself."""
+        self._watch(future)
+        if not future.done():
+            await asyncio.wait([future], timeout=self._bound)
 
     def _watch(self, future: asyncio.Future[T]) -> None:
         self._late.add(future)
