@@ -346,7 +346,7 @@ async def test_turns_that_do_not_end_in_time_are_cancelled_and_not_done() -> Non
         turns = [asyncio.create_task(bot.handle(event())) for _ in range(3)]
         await until(lambda: "checkout" in store.answered)
     for turn in turns:
-        with pytest.raises(BotNotRunning, match="deliver the event again"):
+        with pytest.raises(BotNotRunning, match="Deliver the event again"):
             await turn
     assert store.is_free("test:tim")
     assert "commit" not in store.calls

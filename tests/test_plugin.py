@@ -13,12 +13,10 @@ import pytest
 pytest_plugins = ["pytester"]
 
 
-def outcomes_of(
-    pytester: pytest.Pytester, test: str, *options: str
-) -> tuple[dict[str, int], Sequence[str]]:
-    """Run a test module by itself, as its author would: how many came to what, and the output."""
+def outcomes_of(pytester: pytest.Pytester, test: str) -> tuple[dict[str, int], Sequence[str]]:
+    """Run a test module by itself, in its order: how many came to what, and the output."""
     pytester.makepyfile(textwrap.dedent(test))
-    result = pytester.runpytest(*options)
+    result = pytester.runpytest("-p", "no:randomly", "-p", "no:hypothesispytest")
     return result.parseoutcomes(), result.outlines
 
 
@@ -68,8 +66,6 @@ def test_each_test_has_a_loop_of_its_own(pytester: pytest.Pytester) -> None:
             assert loops[0] is not loops[1]
             assert all(loop.is_closed() for loop in loops)
         """,
-        "-p",
-        "no:randomly",
     )
     assert outcomes == {"passed": 3}
 

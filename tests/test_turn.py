@@ -428,13 +428,13 @@ async def test_a_session_taken_over_while_the_answer_was_lost_was_not_committed(
         store.script("commit", "unknown")
         turn = asyncio.create_task(bot.handle(event()))
         await until(lambda: "renew" in store.calls)
-        await store.inner.destroy("test:tim", None)
+        store.inner._leases.free("test:tim")  # type: ignore[attr-defined]  # as if it had run out
         async with counting_bot(session_store=store.inner) as other:
             await other.handle(event())
         lost.set()
         with pytest.raises(LeaseLost, match="took session 'test:tim' over"):
             await turn
-        assert await state_of(bot) == {"n": 1}
+        assert await state_of(bot) == {"n": 2}
 
 
 async def test_a_session_destroyed_while_the_answer_was_lost_is_unknown() -> None:

@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from barback.channels.base import Channel, ServingChannel
 from barback.context import Context
-from barback.errors import BotNotRunning, ConfigurationError, HandlerRefused
+from barback.errors import (
+    BotNotRunning,
+    ConfigurationError,
+    HandlerRefused,
+    InvalidEvent,
+    InvalidSessionId,
+)
 from barback.events import Event
 from barback.record import check_session_id
 from barback.rules import Rules
@@ -85,7 +91,10 @@ class Bot:
         dedupe_for: float | timedelta = timedelta(days=1),
         clock: Callable[[], float] = time.time,
     ) -> None:
-        if dedupe not in {"changes", "always"}:
+        if not callable(clock):
+            message = "clock must be a function that returns seconds since the Unix epoch."
+            raise ConfigurationError(message)
+        if dedupe not in ("changes", "always"):
             message = f"dedupe must be 'changes' or 'always', not {dedupe!r}."
             raise ConfigurationError(message)
         self._rules = Rules(
@@ -190,23 +199,32 @@ class Bot:
         `InvalidSessionId` and `ConfigurationError`.
         """
         turns = self._running()
+        session_id = self.session_id(event)
+        if self._prefix:
+            session_id = check_session_id(f"{self._prefix}{session_id}")
         channel = event.channel
-        session_id = check_session_id(f"{self._prefix}{self.session_id(event)}")
         if self._chain is None:
             self._chain = self._linked()
         event_id = None if event.id is None else f"{channel}:{event.kind}:{event.id}"
         user = None if event.user is None else event.user.id
         turn = Turn(turns, session_id, event, event_id=event_id, user=user, address=event.address)
         rescue = None if self._on_error is None else self._rescue
-        return await turns.run(turn, self._work, rescue)
+        return await turns.run(turn, partial(self._work, self._chain), rescue)
 
     def session_id(self, event: Event) -> str:
         """The id of the session that `event` belongs to, as `conversation` takes it.
 
         Raises `InvalidSessionId` and `ConfigurationError`.
         """
+        if not isinstance(event, Event):
+            message = f"A bot handles a barback.Event, not {type(event).__name__}."
+            raise InvalidEvent(message)
         channel = check_name(event.channel, "channel's name")
-        return check_session_id(f"{channel}:{self._key(event)}")
+        key = self._key(event)
+        if not isinstance(key, str) or not key:
+            message = f"The scope made {key!r} of {event!r}; a key is text, and not empty."
+            raise InvalidSessionId(message)
+        return check_session_id(f"{channel}:{key}")
 
     @asynccontextmanager
     async def conversation(self, session_id: str) -> AsyncIterator[Context]:
@@ -219,6 +237,9 @@ class Bot:
         Raises `TurnDeadlock` inside a turn of the same session, and what `handle` raises.
         """
         turns = self._running()
+        if not isinstance(session_id, str):
+            message = f"A session id is text, not {type(session_id).__name__}."
+            raise InvalidSessionId(message)
         channel = check_session_id(session_id).partition(":")[0]
         stored_id = check_session_id(f"{self._prefix}{session_id}")
         event = Event(channel=check_name(channel, "channel's name"), kind="conversation")
@@ -283,9 +304,8 @@ class Bot:
 
     # Inside a turn.
 
-    async def _work(self, turn: Turn) -> None:
-        assert self._chain is not None  # noqa: S101 - handle has linked it
-        await self._chain(self._context(turn))
+    async def _work(self, chain: Handler, turn: Turn) -> None:
+        await chain(self._context(turn))
 
     async def _rescue(self, turn: Turn, error: Exception) -> None:
         assert self._on_error is not None  # noqa: S101 - handle has looked
@@ -379,7 +399,11 @@ def _check_async(function: Callable[..., Any], what: str, form: str) -> None:
 
 def _seconds(value: float | timedelta, name: str) -> float:
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds > 0:
+    if (
+        isinstance(seconds, bool)
+        or not isinstance(seconds, (int, float))
+        or not 0 < seconds < float("inf")
+    ):
         message = f"{name} must be a number of seconds above zero, or a timedelta, not {value!r}."
         raise ConfigurationError(message)
     return float(seconds)

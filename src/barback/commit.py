@@ -11,7 +11,7 @@ from barback.errors import (
     BarbackError,
     CommitUnknown,
     LeaseLost,
-    SessionBusy,
+    NotDone,
     SessionStoreUnavailable,
 )
 from barback.record import NEVER, Record, new_version
@@ -49,6 +49,8 @@ class Commits:
         self._rules = rules
         self._now = now
         self._lifetime = lifetime
+        self.closing = False
+        """Whether to give up on a store that does not answer."""
 
     def record_of(self, turn: Turn) -> Record | None:
         """What to write; None if the session is as it was read, and its expiry far enough."""
@@ -113,7 +115,6 @@ class Commits:
     def _seen_now(self, before: dict[str, int], turn_id: str, now: int) -> dict[str, int]:
         """The ids a session remembers, with the newest last: so many, and not older than so."""
         seen = dict(before)
-        seen.pop(turn_id, None)
         too_old = now - int(self._rules.seen_for * 1000)
         for known in list(seen):
             if len(seen) < self._rules.seen_limit and seen[known] > too_old:
@@ -137,8 +138,8 @@ class Commits:
             try:
                 ours = not await self._store.renew([lease])
                 stored = await self._store.checkout(turn.session_id, lease)
-            except (SessionBusy, SessionStoreUnavailable):
-                if loop.time() >= give_up_at:
+            except NotDone:
+                if loop.time() >= give_up_at or self.closing:
                     raise self._unknown(turn) from lost
                 await asyncio.sleep(PAUSE * random.uniform(0.5, 1))  # noqa: S311
                 continue
@@ -165,16 +166,10 @@ class Commits:
                 raise SessionStoreUnavailable(
                     message, session_id=turn.session_id, store=self._store.name
                 ) from lost
-            if stored is None or not self._window_holds(turn.record, stored):
+            if stored is None or not _window_holds(turn.record, stored):
                 raise self._unknown(turn) from lost
             message = f"Another turn took session {turn.session_id!r} over. Nothing was written."
             raise LeaseLost(message, session_id=turn.session_id, store=self._store.name) from lost
-
-    def _window_holds(self, read: Record | None, stored: Record) -> bool:
-        """Whether an id added after `read` would still be among those `stored` remembers."""
-        if len(stored.seen) < self._rules.seen_limit:
-            return True
-        return read is not None and not stored.seen.keys().isdisjoint(read.seen)
 
     def _unknown(self, turn: Turn) -> CommitUnknown:
         message = (
@@ -184,13 +179,22 @@ class Commits:
         return CommitUnknown(message, session_id=turn.session_id, store=self._store.name)
 
 
+def _window_holds(read: Record | None, stored: Record) -> bool:
+    """Whether an id added after `read` would still be among those `stored` remembers.
+
+    Ids go oldest first, whatever the limits of who lets them go: one from before is still there.
+    """
+    return read is not None and not stored.seen.keys().isdisjoint(read.seen)
+
+
 def _expiry_is_due(record: Record | None, lifetime: int | None, now: int) -> bool:
     """Whether a record that did not change must be written to move its expiry."""
     if record is None:
         return False
     if record.expires_at is None or lifetime is None:
         return (record.expires_at is None) != (lifetime is None)
-    return record.expires_at - now < lifetime
+    left = record.expires_at - now
+    return not lifetime <= left <= lifetime + lifetime // GRAINS
 
 
 def _joined(users: tuple[str, ...], more: tuple[str, ...]) -> tuple[str, ...]:

@@ -3,12 +3,14 @@
     BarbackError
     ├── ConfigurationError        (ValueError)      a bot or store was put together wrongly
     │   ├── HandlerRefused        (TypeError)       not `async def`, or one handler too many
+    │   ├── InvalidEvent          (ValueError)      an event that no session could remember
     │   ├── MissingExtra          (ImportError)     an optional dependency is not installed
     │   └── InvalidSessionId      (ValueError)      an id malformed or over 512 bytes
     ├── StateValueError           (ValueError)      a value a session cannot keep, and its path
     ├── TurnEnded                 (RuntimeError)    a context was used after its turn
     ├── TurnDeadlock              (RuntimeError)    a turn would have waited for itself
     ├── HandlerTimeout            (TimeoutError)    a handler ran longer than `handler_timeout`
+    ├── HandlerCancelled      (RuntimeError)    what a handler awaited was cancelled, not itself
     ├── CannotSend                (LookupError)     no channel, or no address, to send through
     ├── ListingUnsupported        (TypeError)       the store's driver cannot list its sessions
     ├── CommitUnknown             (ConnectionError) a commit may or may not have been applied
@@ -36,8 +38,10 @@ __all__ = [
     "CannotSend",
     "CommitUnknown",
     "ConfigurationError",
+    "HandlerCancelled",
     "HandlerRefused",
     "HandlerTimeout",
+    "InvalidEvent",
     "InvalidSessionId",
     "LeaseLost",
     "ListingUnsupported",
@@ -89,6 +93,10 @@ class HandlerRefused(ConfigurationError, TypeError):
     """A handler, middleware or `on_error` that is not `async def`, or a second handler."""
 
 
+class InvalidEvent(ConfigurationError):
+    """An event, or its user, of which a part is no text, or is too long to be remembered."""
+
+
 class MissingExtra(ConfigurationError, ImportError):
     """An optional dependency is not installed; the message is the command that installs it."""
 
@@ -115,6 +123,10 @@ class TurnDeadlock(BarbackError, RuntimeError):
 
 class HandlerTimeout(BarbackError, TimeoutError):
     """A handler ran longer than the bot's `handler_timeout`, and was cancelled."""
+
+
+class HandlerCancelled(BarbackError, RuntimeError):
+    """Something a handler awaited was cancelled, and the handler let that out as its own end."""
 
 
 class CannotSend(BarbackError, LookupError):

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
-__all__ = ["Event", "User"]
+from barback.errors import InvalidEvent
+
+__all__ = ["MAX_PART", "Event", "User"]
+
+MAX_PART: Final = 2048
+"""The longest id, address or name of an event, in characters."""
 
 
 class User(msgspec.Struct, frozen=True, kw_only=False):
@@ -14,6 +19,9 @@ class User(msgspec.Struct, frozen=True, kw_only=False):
 
     id: str
     name: str | None = None
+
+    def __post_init__(self) -> None:
+        _check("User", "id", self.id)
 
 
 class Event(msgspec.Struct, kw_only=True, frozen=True):
@@ -27,6 +35,9 @@ class Event(msgspec.Struct, kw_only=True, frozen=True):
       `thread`: the thread inside the conversation.
     - `address`: where replies go, in the channel's own words.
     - `raw`: all that the platform sent.
+
+    Raises `InvalidEvent` where a part that is to be remembered is not text, has a lone surrogate,
+    or is longer than 2,048 characters.
     """
 
     channel: str
@@ -39,6 +50,20 @@ class Event(msgspec.Struct, kw_only=True, frozen=True):
     thread: str | None = None
     address: str | None = None
     raw: Any = None
+
+    def __post_init__(self) -> None:
+        _check("Event", "channel", self.channel)
+        _check("Event", "kind", self.kind)
+        for part in ("id", "conversation", "thread", "address"):
+            value = getattr(self, part)
+            if value is not None:
+                _check("Event", part, value)
+        for part in ("text", "payload"):
+            value = getattr(self, part)
+            if value is not None and not isinstance(value, str):
+                raise _invalid("Event", part, f"is {type(value).__name__}, and must be text")
+        if self.user is not None and not isinstance(self.user, User):
+            raise _invalid("Event", "user", f"is {type(self.user).__name__}, and must be a User")
 
     @property
     def is_text(self) -> bool:
@@ -53,3 +78,21 @@ class Event(msgspec.Struct, kw_only=True, frozen=True):
     def __repr__(self) -> str:
         # What people say belongs in no log.
         return f"<Event {self.channel}:{self.kind}:{self.id}>"
+
+
+def _check(what: str, part: str, value: object) -> None:
+    """What a session remembers must be text that every store can hold."""
+    if not isinstance(value, str):
+        reason = f"is {type(value).__name__}, and must be text: use str()"
+    elif len(value) > MAX_PART:
+        reason = f"is of {len(value)} characters, and {MAX_PART} is the most"
+    elif not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
+        reason = "has a lone surrogate, which is not text"
+    else:
+        return
+    raise _invalid(what, part, reason)
+
+
+def _invalid(what: str, part: str, reason: str) -> InvalidEvent:
+    message = f"{what}.{part} {reason}."
+    return InvalidEvent(message)

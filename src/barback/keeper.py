@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from barback.errors import HandlerTimeout, LeaseLost, NotDone
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from barback.operations import Operations
     from barback.stores.base import Lease, LeasedStore
 
@@ -17,12 +19,22 @@ __all__ = ["Guarded", "LeaseKeeper"]
 logger = logging.getLogger("barback")
 
 RENEWALS_IN_A_TERM = 3
+INSISTENCE = 1.0  # seconds between one cancellation and the next of a handler that ignores it
 
 
 class Guarded:
     """Something that runs in a task under a lease, and can be interrupted for a reason."""
 
-    __slots__ = ("_cancelling", "_interrupted", "deadline", "lease", "session_id", "task")
+    __slots__ = (
+        "_cancelling",
+        "_cancels",
+        "_interrupted",
+        "deadline",
+        "lease",
+        "lost",
+        "session_id",
+        "task",
+    )
 
     session_id: str
     lease: Lease
@@ -33,20 +45,40 @@ class Guarded:
         self.session_id = session_id
         self.task = None
         self.deadline = None
+        self.lost = False
         self._interrupted: BaseException | None = None
         self._cancelling = 0
+        self._cancels = 0
 
     def due(self) -> float:
         """When the keeper has to look at it next, by the event loop's clock."""
         renewal = self.lease.renewed_at + self.lease.term / RENEWALS_IN_A_TERM
         return renewal if self.deadline is None else min(renewal, self.deadline)
 
+    def begin(self, task: asyncio.Task[object] | None) -> None:
+        """It runs in `task` from now on; cancellations before this are not its own."""
+        self.task = task
+        self._cancelling = 0 if task is None else task.cancelling()
+
     def interrupt(self, reason: BaseException) -> None:
         """Cancel the task; what comes of it will be `reason`. The first reason counts."""
         if self._interrupted is None and self.task is not None:
             self._interrupted = reason
-            self._cancelling = self.task.cancelling()
+            self._cancels = 1
+            self.lost = isinstance(reason, LeaseLost)
             self.task.cancel()
+
+    def insist(self, next_at: float) -> None:
+        """Cancel once more what did not end, and look again at `next_at`."""
+        if self.task is not None:
+            self._cancels += 1
+            self.deadline = next_at
+            self.task.cancel()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether anybody has cancelled the task since it began."""
+        return self.task is not None and self.task.cancelling() > self._cancelling
 
     @property
     def interrupted(self) -> bool:
@@ -62,7 +94,10 @@ class Guarded:
         reason, self._interrupted = self._interrupted, None
         if reason is None or self.task is None:
             return None
-        others = self.task.uncancel() > self._cancelling
+        left = self._cancelling
+        for _ in range(self._cancels):
+            left = self.task.uncancel()
+        others = left > self._cancelling
         return None if others and isinstance(error, asyncio.CancelledError) else reason
 
 
@@ -83,7 +118,7 @@ class LeaseKeeper:
         """From now on: renew its lease, and interrupt it when its time is over."""
         task = asyncio.current_task()
         loop = asyncio.get_running_loop()
-        turn.task = task
+        turn.begin(task)
         if self._handler_timeout is not None:
             turn.deadline = loop.time() + self._handler_timeout
         self._watched[turn] = None
@@ -95,10 +130,10 @@ class LeaseKeeper:
         """It has ended."""
         self._watched.pop(turn, None)
 
-    def interrupt_all(self, reason: BaseException) -> None:
-        """Interrupt every running handler."""
+    def interrupt_all(self, reason: Callable[[], BaseException]) -> None:
+        """Interrupt every running handler, each for a reason of its own."""
         for turn in list(self._watched):
-            turn.interrupt(reason)
+            turn.interrupt(reason())
 
     def close(self) -> None:
         """Stop the timer."""
@@ -117,10 +152,13 @@ class LeaseKeeper:
         now = loop.time()
         to_renew = []
         for turn in self._watched:
-            if turn.interrupted:
-                continue  # a handler that ignores its cancellation does not keep its lease
-            if turn.deadline is not None and turn.deadline <= now:
+            if turn.interrupted:  # it goes on all the same, and no longer keeps its lease
+                if turn.deadline is not None and turn.deadline <= now:
+                    turn.insist(now + INSISTENCE)
+                    logger.error("The handler of session %r ignores its end.", turn.session_id)
+            elif turn.deadline is not None and turn.deadline <= now:
                 turn.interrupt(self._too_long(turn))
+                turn.deadline = now + INSISTENCE
             elif turn.lease.renewed_at + turn.lease.term / RENEWALS_IN_A_TERM <= now:
                 to_renew.append(turn)
         if to_renew and self._renewal is None:
@@ -134,13 +172,13 @@ class LeaseKeeper:
 
     def _set_next_timer(self, loop: asyncio.AbstractEventLoop) -> None:
         """For the first that is due; while a renewal is on its way, only deadlines are."""
-        waiting = (turn for turn in self._watched if not turn.interrupted)
-        if self._renewal is None:
-            dues = [turn.due() for turn in waiting]
-        else:
-            dues = [turn.deadline for turn in waiting if turn.deadline is not None]
-        if dues:
-            self._set_timer(loop, min(dues))
+        dues = [
+            turn.deadline if turn.interrupted or self._renewal is not None else turn.due()
+            for turn in self._watched
+        ]
+        known = [due for due in dues if due is not None]
+        if known:
+            self._set_timer(loop, min(known))
 
     async def _renew(self, turns: list[Guarded]) -> None:
         asked_at = asyncio.get_running_loop().time()

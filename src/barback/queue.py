@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from barback.record import Record
     from barback.stores.base import Lease
 
@@ -33,11 +35,13 @@ class TurnQueue:
     it, and nothing is left of a session when its last turn has gone.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, on_unclaimed: Callable[[HandOver], None]) -> None:
         self._limit = limit
+        self._on_unclaimed = on_unclaimed  # a hand-over whose taker was cancelled as it was called
         self._running = 0
         self._lines: dict[str, deque[asyncio.Future[HandOver | None]] | None] = {}
-        self._slots: deque[asyncio.Future[None]] = deque()
+        self._slots: dict[str, asyncio.Future[None]] = {}
+        self._urgent: dict[str, int] = {}  # how many in a session's line may not wait for a slot
         self._idle: asyncio.Future[None] | None = None
 
     def enter_now(self, session_id: str, *, over_limit: bool = False) -> bool:
@@ -49,33 +53,39 @@ class TurnQueue:
         return True
 
     async def enter(self, session_id: str, *, over_limit: bool = False) -> HandOver | None:
-        """Wait for the session's turn to come; what the turn before handed over, if anything."""
+        """Wait for the session's turn to come; what the turn before handed over, if anything.
+
+        `over_limit`: it does not count against the limit, and nor do those it stands behind.
+        """
         if session_id not in self._lines:
             self._lines[session_id] = None
         else:
-            handed = await self._stand_in_line(session_id)
+            if over_limit:
+                self._hurry(session_id)
+            try:
+                handed = await self._stand_in_line(session_id)
+            finally:
+                if over_limit:
+                    self._hurried(session_id)
             if handed is not None:
                 return handed  # and its slot with it
         try:
-            await self._take_slot(over_limit=over_limit)
+            await self._take_slot(session_id, over_limit=over_limit)
         except BaseException:
             self._call_next(session_id, None)
             raise
         return None
 
     def leave(self, session_id: str, handed: HandOver | None = None) -> None:
-        """Let the next one in. A hand-over keeps the slot; without one, it goes to who waits."""
-        if handed is None:
+        """Let the next one in. A hand-over keeps the slot, and needs somebody `waiting`."""
+        taken = self._call_next(session_id, handed)
+        if handed is None or not taken:
             self._free_slot()
-        self._call_next(session_id, handed)
 
     def waiting(self, session_id: str) -> bool:
         """Whether somebody of this process waits for the session."""
-        return bool(self._lines.get(session_id))
-
-    def occupied(self, session_id: str) -> bool:
-        """Whether somebody of this process is in a turn of the session."""
-        return session_id in self._lines
+        line = self._lines.get(session_id)
+        return line is not None and any(not place.done() for place in line)
 
     async def drained(self) -> None:
         """Wait until nobody runs or waits."""
@@ -84,14 +94,14 @@ class TurnQueue:
                 self._idle = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._idle)
 
-    def turn_away(self, error: BaseException) -> None:
-        """Answer all who wait with `error`; who runs, runs on."""
-        for session_id, line in list(self._lines.items()):
-            if line:
-                self._lines[session_id] = None
-                _fail(line, error)
-        slots, self._slots = self._slots, deque()
-        _fail(slots, error)
+    def turn_away(self, refuse: Callable[[], BaseException]) -> None:
+        """Answer each who waits with an error; who runs, runs on."""
+        waiting: list[asyncio.Future[Any]] = list(self._slots.values())
+        for line in self._lines.values():
+            waiting += line or ()
+        for future in waiting:
+            if not future.done():
+                future.set_exception(refuse())
 
     def __len__(self) -> int:
         return len(self._lines)
@@ -104,54 +114,65 @@ class TurnQueue:
         line.append(place)
         try:
             return await place
-        except asyncio.CancelledError:
+        except BaseException:
             if _called(place):  # in the same moment: what it was given goes to the next
                 handed = place.result()
-                self._call_next(session_id, handed)
+                if not self._call_next(session_id, handed) and handed is not None:
+                    self._free_slot()
+                    self._on_unclaimed(handed)
             elif place in line:
                 line.remove(place)
             raise
 
-    def _call_next(self, session_id: str, handed: HandOver | None) -> None:
+    def _call_next(self, session_id: str, handed: HandOver | None) -> bool:
+        """Call the next one in the session's line; whether there was one."""
         line = self._lines[session_id]
         while line:
             place = line.popleft()
             if not place.done():
                 place.set_result(handed)
-                return
+                return True
         del self._lines[session_id]
         if not self._lines and self._idle is not None and not self._idle.done():
             self._idle.set_result(None)
+        return False
 
-    async def _take_slot(self, *, over_limit: bool) -> None:
-        if over_limit or self._running < self._limit:
+    async def _take_slot(self, session_id: str, *, over_limit: bool) -> None:
+        if over_limit or session_id in self._urgent or self._running < self._limit:
             self._running += 1
             return
         slot: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._slots.append(slot)
+        self._slots[session_id] = slot
         try:
             await slot
-        except asyncio.CancelledError:
+        except BaseException:
             if _called(slot):
                 self._free_slot()
-            elif slot in self._slots:
-                self._slots.remove(slot)
             raise
+        finally:
+            self._slots.pop(session_id, None)
 
     def _free_slot(self) -> None:
-        while self._slots and self._running <= self._limit:
-            slot = self._slots.popleft()
-            if not slot.done():
-                slot.set_result(None)
-                return
         self._running -= 1
+        if self._running < self._limit:
+            slot = next((slot for slot in self._slots.values() if not slot.done()), None)
+            if slot is not None:
+                self._running += 1
+                slot.set_result(None)
+
+    def _hurry(self, session_id: str) -> None:
+        """One who must not wait for a slot comes to stand behind others: nor must they."""
+        self._urgent[session_id] = self._urgent.get(session_id, 0) + 1
+        slot = self._slots.get(session_id)
+        if slot is not None and not slot.done():
+            self._running += 1
+            slot.set_result(None)
+
+    def _hurried(self, session_id: str) -> None:
+        self._urgent[session_id] -= 1
+        if not self._urgent[session_id]:
+            del self._urgent[session_id]
 
 
 def _called(future: asyncio.Future[Any]) -> bool:
     return future.done() and not future.cancelled() and future.exception() is None
-
-
-def _fail(waiting: deque[asyncio.Future[Any]], error: BaseException) -> None:
-    for future in waiting:
-        if not future.done():
-            future.set_exception(error)

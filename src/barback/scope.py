@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable
 from functools import lru_cache
@@ -30,6 +31,9 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 def key_function(scope: Scope) -> Callable[[Event], str]:
     """The function that makes a session's key of an event."""
     if callable(scope):
+        if inspect.iscoroutinefunction(scope):
+            message = "A scope is a plain function of the event, not `async def`."
+            raise ConfigurationError(message)
         return scope
     try:
         return _SCOPES[scope]
@@ -71,7 +75,7 @@ def _user(event: Event) -> str:
 
 
 def _thread(event: Event) -> str:
-    if event.thread is None:
+    if not event.thread:  # nor an empty one, whose key would be that of a group
         return _conversation(event)
     return f"{_conversation(event)}/{_escaped(event.thread)}"
 

@@ -96,7 +96,8 @@ class Draft:
             encoded = _encoder.encode(value)
         except (TypeError, ValueError, RecursionError, OverflowError, msgspec.MsgspecError):
             encoded = b""  # the check below finds the value, and says where it stands
-        if encoded == self.base:
+        # Equal bytes are not enough: NaN is written as null, a tuple as a list.
+        if encoded == self.base and value == decode_state(encoded, self._session_id):
             return None
         sound = checked(value, self._session_id)
         return encoded or _encoder.encode(sound)

@@ -26,6 +26,7 @@ from barback.commit import Commits
 from barback.errors import (
     BotNotRunning,
     CommitUnknown,
+    HandlerCancelled,
     LeaseLost,
     NotDone,
     SessionBusy,
@@ -137,7 +138,8 @@ class Turns:
         self.store = store
         self.initial = initial
         self.rules = rules
-        self.queue = TurnQueue(rules.concurrency)
+        self.queue = TurnQueue(rules.concurrency, self._return_unclaimed)
+        self._stopped = False
         self._clock = clock
         self._operations = Operations(instant=store.instant, bound=rules.patience)
         self._keeper = LeaseKeeper(store, self._operations, rules.handler_timeout)
@@ -200,7 +202,8 @@ class Turns:
     async def begin(self, turn: Turn) -> None:
         """Queue and checkout: when it returns, the session is this turn's and has been read."""
         handed = None
-        turn.ancestors = _inside.get()
+        turn.ancestors = tuple(outer for outer in _inside.get() if not outer.draft.closed)
+        self._refuse_when_stopped()
         # A turn inside another has no limit to wait for: the outer one would wait with it.
         if not self.queue.enter_now(turn.session_id, over_limit=bool(turn.ancestors)):
             handed = await self._wait_in_line(turn)
@@ -217,8 +220,13 @@ class Turns:
             except BaseException:
                 self.queue.leave(turn.session_id)
                 raise
-        turn.now = self._now()
-        turn.start_over(self.initial)
+        try:
+            self._refuse_when_stopped()
+            turn.now = self._now()
+            turn.start_over(self.initial)
+        except BaseException:
+            await self._give_back(turn)
+            raise
 
     def enter(self, turn: Turn) -> None:
         """What handles the event starts, in the current task."""
@@ -240,63 +248,73 @@ class Turns:
 
     async def commit(self, turn: Turn) -> bool:
         """Write what has changed, give the lease back or hand it on; whether it was written."""
-        record = self._commits.record_of(turn)
-        if record is None:
-            await self.abandon(turn)
-            return False
-        keep = self._may_hand_over(turn)
         try:
-            keep = await self._commits.write(turn, record, keep=keep)
+            record = self._commits.record_of(turn)
+            if record is not None:
+                keep = self._may_hand_over(turn)
+                keep = await self._commits.write(turn, record, keep=keep)
         except (LeaseLost, CommitUnknown):
             self.queue.leave(turn.session_id)
             raise
         except BaseException:
             await self._give_back(turn)
             raise
-        if keep:
-            turn.record = record
-            turn.lease.version = record.version
-            turn.lease.renewed_at = asyncio.get_running_loop().time()
-            self._hand_over(turn)
-        else:
+        if record is None:
+            await self.abandon(turn)
+            return False
+        if not keep:
             self.queue.leave(turn.session_id)
+            return True
+        turn.record = record
+        turn.lease.version = record.version
+        turn.lease.renewed_at = asyncio.get_running_loop().time()
+        await self.abandon(turn)  # which hands it on, unless who waited has gone meanwhile
         return True
 
     async def abandon(self, turn: Turn, error: BaseException | None = None) -> None:
         """Write nothing; give the lease back, or hand it on with the record as it was read."""
         turn.draft.closed = True
-        if self._may_hand_over(turn) and not isinstance(error, LeaseLost):
-            self._hand_over(turn)
+        turn.lost = turn.lost or isinstance(error, LeaseLost)
+        if self._may_hand_over(turn):
+            handed = HandOver(turn.lease, turn.record, turn.hand_overs + 1)
+            self.queue.leave(turn.session_id, handed)
         else:
             await self._give_back(turn)
 
     async def close(self, patience: float) -> None:
         """Let turns end for `patience` seconds, then interrupt them: they are not done."""
-        message = "The bot is shutting down; deliver the event again."
         try:
             await asyncio.wait_for(self.queue.drained(), patience)
         except TimeoutError:
-            self.queue.turn_away(BotNotRunning(message))
-            self._keeper.interrupt_all(BotNotRunning(message))
-            try:
-                await asyncio.wait_for(self.queue.drained(), self.rules.patience)
-            except TimeoutError:
-                left = len(self.queue)
-                logger.exception("%d sessions were still in a turn when the bot closed.", left)
-        self._keeper.close()
+            await self._stop_the_rest()
+        finally:
+            self._stopped = self._commits.closing = True
+            self._keeper.interrupt_all(_shutting_down)
+            self.queue.turn_away(_shutting_down)
+            self._keeper.close()
         await self._operations.close()
+
+    async def _stop_the_rest(self) -> None:
+        self._stopped = self._commits.closing = True
+        self.queue.turn_away(_shutting_down)
+        self._keeper.interrupt_all(_shutting_down)
+        try:
+            await asyncio.wait_for(self.queue.drained(), self.rules.patience)
+        except TimeoutError:
+            left = len(self.queue)
+            logger.exception("%d sessions were still in a turn when the bot closed.", left)
+
+    def _refuse_when_stopped(self) -> None:
+        if self._stopped:
+            raise _shutting_down()
 
     # Its steps.
 
     async def _wait_in_line(self, turn: Turn) -> HandOver | None:
         """Wait behind others of this process, unless one of them waits for this turn."""
-        holders = [
-            outer.session_id
-            for outer in turn.ancestors
-            if outer.turns is self and not outer.draft.closed
-        ]
+        holders = [outer.session_id for outer in turn.ancestors if outer.turns is self]
         if not holders:
-            return await self.queue.enter(turn.session_id)
+            return await self.queue.enter(turn.session_id, over_limit=bool(turn.ancestors))
         if self._awaits(turn.session_id, set(holders)):
             message = (
                 f"A turn of session {holders[-1]!r} asked for session {turn.session_id!r}, which "
@@ -332,6 +350,7 @@ class Turns:
         give_up_at = None
         backoff = SHORTEST_BACKOFF
         while True:
+            self._refuse_when_stopped()
             lease.renewed_at = asked_at = loop.time()
             try:
                 record = await self._ask_for(lease)
@@ -394,6 +413,8 @@ class Turns:
             await handle(turn)
         except BaseException as raised:  # noqa: BLE001 - raised again, below
             error = raised
+        if isinstance(error, asyncio.CancelledError) and not turn.cancelled:
+            error = _because_of(_cancelled_itself(turn), error)
         reason = self.exit(turn, error)
         if reason is not None:
             raise reason if reason is error else _because_of(reason, error)
@@ -420,18 +441,23 @@ class Turns:
             raise
         except Exception as second:  # a bug in on_error, whatever it is
             second.__context__ = error
-            turn.state = None
+            turn.start_over(self.initial)  # its expire_in is thrown away as well
+            turn.draft.closed = True
             logger.exception(
                 "on_error of session %r failed; its changes were thrown away.", turn.session_id
             )
 
     def _may_hand_over(self, turn: Turn) -> bool:
         """Whether the lease may go on to somebody of this process, rather than back."""
-        return self.queue.waiting(turn.session_id) and turn.hand_overs + 1 < self.rules.hand_overs
+        return (
+            not turn.lost
+            and turn.hand_overs + 1 < self.rules.hand_overs
+            and self.queue.waiting(turn.session_id)
+        )
 
-    def _hand_over(self, turn: Turn) -> None:
-        handed = HandOver(turn.lease, turn.record, turn.hand_overs + 1)
-        self.queue.leave(turn.session_id, handed)
+    def _return_unclaimed(self, handed: HandOver) -> None:
+        lease = handed.lease
+        self._operations.start(self.store.release(lease.session_id, lease))
 
     async def _give_back(self, turn: Turn) -> None:
         """The lease to the store, then the place in the queue to the next."""
@@ -440,13 +466,25 @@ class Turns:
         finally:
             self.queue.leave(turn.session_id)
 
-    @staticmethod
-    def inside() -> bool:
-        """Whether the current task is in a turn, of any bot."""
-        return any(not turn.draft.closed for turn in _inside.get())
+    def inside(self) -> bool:
+        """Whether the current task is in one of these turns."""
+        return any(turn.turns is self and not turn.draft.closed for turn in _inside.get())
 
     def _now(self) -> int:
         return int(self._clock() * 1000)
+
+
+def _shutting_down() -> BotNotRunning:
+    message = "The bot is shutting down. Deliver the event again."
+    return BotNotRunning(message)
+
+
+def _cancelled_itself(turn: Turn) -> HandlerCancelled:
+    message = (
+        f"The handler of session {turn.session_id!r} awaited something that was cancelled, though "
+        f"nobody cancelled the handler."
+    )
+    return HandlerCancelled(message, session_id=turn.session_id)
 
 
 def _because_of(reason: BaseException, error: BaseException | None) -> BaseException:

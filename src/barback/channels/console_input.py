@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["LONGEST", "ConsoleInput"]
+__all__ = ["LONGEST", "ConsoleInput", "PipedLines"]
 
 LONGEST: Final = 1024 * 1024
 """Bytes of one piped line that are kept."""
@@ -28,7 +28,8 @@ class ConsoleInput:
 
     At a terminal each line is asked for with `prompt` and can be edited, with the earlier ones
     under the arrow keys where Python has its `readline`. `typed` says whether it is so: it needs
-    standard output to be the terminal too. `asking` is true while the prompt stands there.
+    standard output to be the terminal too. `asking` is true while the prompt stands there and
+    `readline` waits behind it.
 
     A thread reads one line each time one is asked for, and none ahead. It may still be waiting
     when the program ends, and so must not hold a lock that Python's shutdown needs: piped input
@@ -38,7 +39,7 @@ class ConsoleInput:
     def __init__(self, prompt: str, on_cut: Callable[[], None]) -> None:
         self.typed = _is_terminal(sys.stdin) and _is_terminal(sys.stdout)
         self.asking = False
-        self._read = partial(_typed_line, prompt) if self.typed else _PipedLines(on_cut).read
+        self._read = partial(_typed_line, prompt) if self.typed else _piped(on_cut).read
         self._wanted: SimpleQueue[asyncio.Future[str | None] | None] = SimpleQueue()
 
     @contextmanager
@@ -46,7 +47,7 @@ class ConsoleInput:
         """Read while inside; afterwards the terminal is as it was."""
         Thread(target=self._run, name="barback-console", daemon=True).start()
         try:
-            with _terminal_kept() if self.typed else nullcontext():
+            with _terminal_kept(self._prompted) if self.typed else nullcontext():
                 yield
         finally:
             self._wanted.put(None)
@@ -54,7 +55,6 @@ class ConsoleInput:
     async def next(self) -> str | None:
         """The next line, without its end; None at the end of input. Raises `OSError`."""
         line: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
-        self.asking = self.typed
         self._wanted.put(line)
         text = await line
         self.asking = False
@@ -71,6 +71,9 @@ class ConsoleInput:
                 error = raised
             with suppress(RuntimeError):  # nobody waits any more: the loop is closed
                 line.get_loop().call_soon_threadsafe(_settle, line, text, error)
+
+    def _prompted(self) -> None:
+        self.asking = True
 
 
 def _settle(line: asyncio.Future[str | None], text: str | None, error: Exception | None) -> None:
@@ -91,13 +94,23 @@ def _typed_line(prompt: str) -> str:
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
-class _PipedLines:
-    """UTF-8 lines of a file descriptor; what is not UTF-8 is replaced."""
+def _piped(on_cut: Callable[[], None]) -> PipedLines:
+    if sys.stdin is None:  # closed before Python started
+        return PipedLines(lambda _: b"", on_cut)
+    return PipedLines(partial(os.read, sys.stdin.fileno()), on_cut)
 
-    def __init__(self, on_cut: Callable[[], None]) -> None:
+
+class PipedLines:
+    """UTF-8 lines of what `read` returns piece by piece; what is not UTF-8 is replaced.
+
+    A line longer than `LONGEST` is cut there, after a call of `on_cut`.
+    """
+
+    def __init__(self, read: Callable[[int], bytes], on_cut: Callable[[], None]) -> None:
+        self._more = read
         self._on_cut = on_cut
         self._rest = b""
-        self._ended = sys.stdin is None
+        self._ended = False
 
     def read(self) -> str | None:
         """The next line, or None. The last one needs no end, and CR LF is an end as well."""
@@ -110,7 +123,7 @@ class _PipedLines:
             line += part[:room]
             if newline:
                 return self._text(line, cut=cut)
-            self._rest = os.read(sys.stdin.fileno(), CHUNK)
+            self._rest = self._more(CHUNK)
             self._ended = not self._rest
         return self._text(line, cut=cut) if line else None
 
@@ -128,14 +141,18 @@ def _is_terminal(stream: object) -> bool:
 
 
 @contextmanager
-def _terminal_kept() -> Iterator[None]:
-    """Put the terminal's attributes back: `readline` leaves them changed if we stop it waiting."""
+def _terminal_kept(on_prompt: Callable[[], None]) -> Iterator[None]:
+    """Put the terminal's attributes back: `readline` leaves them changed if we stop it waiting.
+
+    `on_prompt` is called each time `readline` has shown the prompt.
+    """
     with suppress(ImportError):
         import readline  # noqa: PLC0415 - it changes how input() works, so not before it must
 
         # Off, so that a paste of several lines is several lines, as it is through a pipe, and so
         # that the terminal is not left in a mode that nobody ends.
         readline.parse_and_bind("set enable-bracketed-paste off")
+        readline.set_pre_input_hook(on_prompt)
     try:
         import termios  # noqa: PLC0415 - Windows has none
     except ImportError:

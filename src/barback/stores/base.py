@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar, Final
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from barback.record import Record
+    from barback.stores.local import LeaseTable
 
 __all__ = [
     "ONE_YEAR",
@@ -43,6 +45,7 @@ __all__ = [
 ]
 
 ONE_YEAR: Final = timedelta(days=365)
+LONGEST: Final = 1000 * ONE_YEAR  # what a date can still tell
 
 
 class Lease(msgspec.Struct, kw_only=True, eq=False):
@@ -76,6 +79,7 @@ class _Store(ABC):
     """How long a session lives after its last activity; None: for ever."""
 
     _users: int = 0
+    _interested: int = 0
     _opening: asyncio.Lock | None = None
 
     @abstractmethod
@@ -90,19 +94,31 @@ class _Store(ABC):
 
     async def acquire(self) -> None:
         """`init` for the first user; each later one shares it. Bots call this, not `init`."""
-        if self._opening is None:
-            self._opening = asyncio.Lock()
-        async with self._opening:
+        async with self._one_at_a_time():
             if self._users == 0:
                 await self.init()
             self._users += 1
 
     async def relinquish(self) -> None:
         """The end of one user's `acquire`; the last one closes the store."""
-        self._users -= 1
-        if self._users == 0:
-            self._opening = None  # it belongs to this event loop; the next may be another
-            await self.close()
+        async with self._one_at_a_time():
+            self._users -= 1
+            if self._users == 0:
+                await self.close()
+
+    @asynccontextmanager
+    async def _one_at_a_time(self) -> AsyncIterator[None]:
+        """Opening waits for closing, and the other way about."""
+        if self._opening is None:
+            self._opening = asyncio.Lock()
+        self._interested += 1
+        try:
+            async with self._opening:
+                yield
+        finally:
+            self._interested -= 1
+            if self._interested == 0:
+                self._opening = None  # it belongs to this event loop; the next may be another
 
     async def __aenter__(self) -> Self:
         await self.acquire()
@@ -122,6 +138,9 @@ class SessionStore(_Store):
 
     A driver need not think of concurrency: operations on one session never overlap.
     """
+
+    leases: LeaseTable | None = None
+    """Who holds which session: `LocalLeases` keeps it here, for every bot that uses the driver."""
 
     @abstractmethod
     async def read(self, session_id: str) -> Record | None:
@@ -213,6 +232,9 @@ def duration(value: float | timedelta | None, name: str = "expires_in") -> timed
             raise ConfigurationError(message) from None
     else:
         message = f"{name} must be minutes, a timedelta or None, not {type(value).__name__}."
+        raise ConfigurationError(message)
+    if span is not None and span > LONGEST:
+        message = f"{name} must be at most {LONGEST.days} days (None means never)."
         raise ConfigurationError(message)
     if span is not None and span < timedelta(milliseconds=1):
         message = f"{name} must be more than zero (None means never), not {value!r}."

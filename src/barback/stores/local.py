@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
 
 from barback.errors import (
     BarbackError,
@@ -36,15 +36,41 @@ class LeaseTable:
         self._store = store
         self._clock = clock
         self._held: dict[str, tuple[str, float]] = {}
+        self._under_way: dict[str, asyncio.Future[None] | None] = {}
 
-    def take(self, session_id: str, lease: Lease) -> None:
-        """Give the session to `lease`, or renew it; `SessionBusy` if another holds it."""
+    def take(self, session_id: str, lease: Lease) -> bool:
+        """Give the session to `lease`, or renew it; whether it was not its own before.
+
+        Raises `SessionBusy` if another holds it, or if an operation on it is still under way.
+        """
         now = self._clock()
         holder = self._held.get(session_id)
-        if holder is not None and holder[0] != lease.token and holder[1] > now:
+        own = holder is not None and holder[0] == lease.token
+        if (holder is not None and not own and holder[1] > now) or session_id in self._under_way:
             message = f"Session {session_id!r} is in another turn."
             raise SessionBusy(message, session_id=session_id, store=self._store)
         self._held[session_id] = (lease.token, now + lease.term)
+        return not own
+
+    @asynccontextmanager
+    async def alone(self, session_id: str) -> AsyncIterator[None]:
+        """While inside, no other operation on the session is under way, whoever asks for it.
+
+        Not even if the lease ran out, was given back or taken away meanwhile: a write that is still
+        on its way must not land on top of the next turn's.
+        """
+        while session_id in self._under_way:
+            ended = self._under_way[session_id]
+            if ended is None:
+                ended = self._under_way[session_id] = asyncio.get_running_loop().create_future()
+            await asyncio.shield(ended)
+        self._under_way[session_id] = None
+        try:
+            yield
+        finally:
+            waited_for = self._under_way.pop(session_id)
+            if waited_for is not None and not waited_for.done():
+                waited_for.set_result(None)
 
     def holds(self, session_id: str, lease: Lease) -> bool:
         """Whether the session is still this lease's: until its end, and after it until taken."""
@@ -102,7 +128,9 @@ class LocalLeases(LeasedStore):
         self.name = store.name  # type: ignore[misc]  # it goes by its driver's name
         self.instant = store.instant  # type: ignore[misc]  # and is as quick
         self.expires_in = store.expires_in
-        self._table = _tables.setdefault(store, LeaseTable(store.name))
+        if store.leases is None:
+            store.leases = LeaseTable(store.name)
+        self._table = store.leases
 
     async def init(self) -> Self:
         """Open the driver, unless another user of it has done so."""
@@ -121,11 +149,13 @@ class LocalLeases(LeasedStore):
 
     async def checkout(self, session_id: str, lease: Lease) -> Record | None:
         """See `LeasedStore.checkout`."""
-        self._table.take(session_id, lease)
+        taken = self._table.take(session_id, lease)
         try:
-            return await self.store.read(session_id)
+            async with self._table.alone(session_id):
+                return await self.store.read(session_id)
         except (Exception, asyncio.CancelledError) as error:
-            self._table.give_back(session_id, lease)
+            if taken:
+                self._table.give_back(session_id, lease)
             if isinstance(error, (BarbackError, asyncio.CancelledError)):
                 raise
             message = f"The {self.name} store failed to read session {session_id!r}."
@@ -138,9 +168,10 @@ class LocalLeases(LeasedStore):
 
         Nobody but the lease's holder writes, so a lease still held is a version still read.
         """
-        self._table.check(record.id, lease)
         try:
-            await self.store.write(record.id, record)
+            async with self._table.alone(record.id):
+                self._table.check(record.id, lease)
+                await self.store.write(record.id, record)
         except BarbackError:
             raise
         except Exception as error:
@@ -165,7 +196,8 @@ class LocalLeases(LeasedStore):
         else:
             self._table.check(session_id, lease)
         try:
-            await self.store.destroy(session_id)
+            async with self._table.alone(session_id):
+                await self.store.destroy(session_id)
         except BarbackError:
             raise
         except Exception as error:
@@ -179,7 +211,14 @@ class LocalLeases(LeasedStore):
 
     async def due(self, before: int, limit: int) -> list[Record]:
         """See `LeasedStore.due`. Raises `ListingUnsupported` if the driver cannot list."""
-        return await self._listed().due(before, limit)
+        listed = self._listed()
+        try:
+            return await listed.due(before, limit)
+        except BarbackError:
+            raise
+        except Exception as error:
+            message = f"The {self.name} store failed to list what is due."
+            raise SessionStoreUnavailable(message, store=self.name) from error
 
     def _listed(self) -> ListedStore:
         if isinstance(self.store, ListedStore):
@@ -193,7 +232,3 @@ class LocalLeases(LeasedStore):
     def _unknown(self, session_id: str) -> CommitUnknown:
         message = f"The {self.name} store failed while it wrote session {session_id!r}."
         return CommitUnknown(message, session_id=session_id, store=self.name)
-
-
-# A driver's table, not its LocalLeases: that one holds the driver, and would keep it alive here.
-_tables: WeakKeyDictionary[SessionStore, LeaseTable] = WeakKeyDictionary()
