@@ -44,6 +44,13 @@ async def handle(context: Context) -> None:
             await context.send_text("one\ntwo\n\nfour")
         case "surrogate":
             await context.send_text("half \ud800 a sign")
+        case "answer late":
+            context.set_state(last="late")
+            signalled = asyncio.Event()
+            asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, signalled.set)
+            await context.send_text("thinking")
+            await signalled.wait()
+            await context.send_text("late")
         case "remind":
             asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, start_reminding)
             await context.send_text("I will")

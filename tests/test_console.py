@@ -433,21 +433,16 @@ def test_it_leaves_when_nobody_reads_what_it_says() -> None:
 @posix
 def test_an_event_whose_reply_nobody_reads_is_not_done(tmp_path: Path) -> None:
     store = f"file:{tmp_path}/sessions"
-    hear, say = os.pipe()
-    with subprocess.Popen(
-        [sys.executable, str(BOT), "--store", store, "--own-errors"],
-        stdin=subprocess.PIPE,
-        stdout=say,
-        stderr=subprocess.PIPE,
-    ) as process:
-        os.close(say)
-        assert process.stdin is not None
-        process.stdin.write(b"a\n")
-        process.stdin.flush()
-        assert os.read(hear, len("You > a\n")) == b"You > a\n"
-        os.close(hear)
-        _, err = process.communicate(b"b\n", timeout=30)
-    assert (process.returncode, err) == (0, b"")
+    with running("--store", store, "--own-errors") as bot:
+        bot.tell("answer late\n")
+        bot.see("thinking\n")
+        assert bot.process.stdout is not None
+        bot.process.stdout.close()
+        bot.process.send_signal(signal.SIGUSR1)
+        assert bot.process.wait(30) == 0
+        assert bot.process.stderr is not None
+        assert bot.process.stderr.read() == b""
+    assert talk("/state\n", "--store", store).out == "You > /state\n{}\n"
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device here")

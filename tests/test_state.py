@@ -639,3 +639,30 @@ def test_a_merge_is_what_update_does_to_a_dict(
     encoded = draft.changed()
     assert (encoded is None) == same(expected, state)
     assert encoded is None or same(expected, decode_state(encoded, "test:tim"))
+
+
+class Paint(enum.Enum):
+    RED = "red"
+
+
+SAME_BYTES = {
+    "NaN over None": (None, float("nan")),
+    "infinity over None": (None, float("inf")),
+    "tuple over list": ([1], (1,)),
+    "set over list": ([1], {1}),
+    "bytes over text": ("YQ==", b"a"),
+    "date over text": ("2020-01-01", date(2020, 1, 1)),
+    "decimal over text": ("1.5", Decimal("1.5")),
+    "enum over text": ("red", Paint.RED),
+}
+
+
+@pytest.mark.parametrize(("before", "after"), SAME_BYTES.values(), ids=SAME_BYTES)
+async def test_what_would_be_written_as_what_was_there_is_refused_at_the_commit(
+    before: Any, after: Any
+) -> None:
+    async with Bot(initial_state={"deep": [{"v": before}]}) as bot:
+        with pytest.raises(StateValueError) as refused:
+            async with bot.conversation("test:tim") as context:
+                context.state["deep"][0]["v"] = after
+        assert refused.value.path == "state['deep'][0]['v']"
