@@ -912,8 +912,8 @@ def test_a_url_names_the_folder(url: str, dirname: str, expires_in: timedelta | 
         ("file:x?expires_in=soon", "expires_in cannot be 'soon'"),
         ("file:x?expires_in=0", "expires_in must be more than zero"),
         ("file:x?expires_in=nan", "expires_in must be a finite number"),
-        ("file://host/path", "Write file:host/path .* or file:///host/path"),
-        ("file://.sessions", "Write file:.sessions for a folder relative"),
+        ("file://host/path", "Write file:folder .* or file:///folder"),
+        ("file://.sessions", "Write file:folder for one"),
         ("file:a%00b", "needs the name of a folder"),
     ],
 )

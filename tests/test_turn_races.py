@@ -22,6 +22,7 @@ from barback import (
     MemorySessionStore,
     Outcome,
     Record,
+    Redeliver,
     SessionStore,
     User,
 )
@@ -359,7 +360,7 @@ async def test_a_turn_inside_another_is_not_held_up_by_one_that_waits_for_its_sl
         waiting = asyncio.create_task(bot.handle(event("ann")))
         await asyncio.sleep(0)
         go_on.set()
-        assert await asyncio.gather(outer, waiting) == [Outcome.COMMITTED] * 2
+        assert {await outer, await waiting} == {Outcome.COMMITTED}
         assert await state_of(bot, "test:ann") == {"came": True, "visited": True}
         assert nothing_left(bot)
 
@@ -568,6 +569,34 @@ async def test_middleware_added_while_an_event_waits_does_not_lose_it() -> None:
                 await call_next(context)
 
         assert await waiting == Outcome.COMMITTED
+
+
+async def test_redeliver_from_a_task_group_is_redeliver() -> None:
+    bot = Bot()
+
+    @bot.on_event
+    async def many(context: Context) -> None:
+        async def one() -> None:
+            raise Redeliver
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(one())
+            group.create_task(one())
+
+    async with bot:
+        with pytest.raises(Redeliver):
+            await bot.handle(event())
+
+
+async def test_a_bug_beside_redeliver_in_a_task_group_is_a_failure() -> None:
+    bot = Bot()
+
+    @bot.on_event
+    async def many(context: Context) -> None:
+        raise ExceptionGroup("both", [Redeliver(), ValueError()])
+
+    async with bot:
+        assert await bot.handle(event()) == Outcome.FAILED
 
 
 # Hostile or mistaken input.

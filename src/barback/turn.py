@@ -170,7 +170,9 @@ class Turns:
                     await self._work(turn, handle)
                 except NotDone:
                     raise
-                except Exception as error:  # noqa: BLE001 - a bug in a handler, whatever it is
+                except Exception as error:
+                    if (asked := _all_not_done(error)) is not None:
+                        raise asked from error
                     outcome = Outcome.FAILED
                     turn.failed = True
                     await self._rescue(turn, error, rescue)
@@ -472,6 +474,16 @@ class Turns:
 
     def _now(self) -> int:
         return int(self._clock() * 1000)
+
+
+def _all_not_done(error: Exception) -> NotDone | None:
+    """The `NotDone` of a task group in which nothing else went wrong."""
+    if not isinstance(error, ExceptionGroup) or error.split(NotDone)[1] is not None:
+        return None
+    leaf: BaseException = error
+    while isinstance(leaf, BaseExceptionGroup):
+        leaf = leaf.exceptions[0]
+    return leaf if isinstance(leaf, NotDone) else None
 
 
 def _shutting_down() -> BotNotRunning:

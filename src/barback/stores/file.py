@@ -97,9 +97,9 @@ class FileSessionStore(ListedStore):
         """
         address, options = parse_url(url, allowed={"expires_in": float})
         if re.match("file://(?!/)", url):
-            message = (
-                f"file://{address} would name another machine. Write file:{address} for a folder "
-                f"relative to the working directory, or file:///{address} for an absolute one."
+            message = (  # without the rest: it may hold a password
+                "A file URL with two slashes names another machine. Write file:folder for one "
+                "relative to the working directory, or file:///folder for an absolute one."
             )
             raise ConfigurationError(message)
         path = unquote(address)
@@ -201,7 +201,7 @@ class FileSessionStore(ListedStore):
         except OSError as error:
             message = (
                 f"The folder {self._folder} cannot hold sessions: {error.strerror}. Name a folder "
-                f"that this process may make and write to."
+                f"that this process may make and write to, on a disk with room."
             )
             raise self._unavailable(message) from error
         self._reported.clear()
