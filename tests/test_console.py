@@ -136,16 +136,16 @@ def running(*arguments: str) -> Iterator[Partner]:
 
 
 @contextmanager
-def at_terminal(*arguments: str) -> Iterator[Sitter]:
+def at_terminal(inputrc: str = os.devnull) -> Iterator[Sitter]:
     """A bot at a terminal of its own."""
     keyboard, terminal = pty.openpty()
     with subprocess.Popen(
-        [sys.executable, str(BOT), "--own-terminal", *arguments],
+        [sys.executable, str(BOT), "--own-terminal"],
         stdin=terminal,
         stdout=terminal,
         stderr=subprocess.PIPE,
         start_new_session=True,
-        env={**os.environ, "TERM": "xterm", "INPUTRC": os.devnull},
+        env={**os.environ, "TERM": "xterm", "INPUTRC": inputrc},
     ) as process:
         bot = Sitter(process, keyboard, terminal)
         try:
@@ -523,6 +523,20 @@ def test_leaving_a_terminal_restores_it_and_ends_the_line(key: str) -> None:
         bot.see("\n")
         assert bot.end() == Talk(0, "You > \n", BANNER)
         assert bot.attributes_left == before
+
+
+@posix
+@editing
+def test_a_paste_of_several_lines_is_several_lines(tmp_path: Path) -> None:
+    inputrc = tmp_path / "inputrc"
+    inputrc.write_text("set enable-bracketed-paste on\n")
+    with at_terminal(str(inputrc)) as bot:
+        bot.see("You > ")
+        bot.tell("a\nb\n")
+        bot.see("Bot > heard a\n")
+        bot.see("Bot > heard b\n")
+        bot.tell("/quit\n")
+        assert "\x1b" not in bot.end().out  # no mode is switched on that a paste would need
 
 
 @posix

@@ -161,21 +161,21 @@ class Turns:
         An exception of `handle` is given to `rescue`, with the state as it was before the turn.
         """
         await self.begin(turn)
+        if self._seen(turn):  # and so nothing is written: a redelivery is no activity
+            await self.abandon(turn)
+            return Outcome.DUPLICATE
+        outcome = Outcome.COMMITTED
         try:
-            if self._seen(turn):
-                outcome = Outcome.DUPLICATE
-            else:
-                outcome = Outcome.COMMITTED
-                try:
-                    await self._work(turn, handle)
-                except NotDone:
-                    raise
-                except Exception as error:
-                    if (asked := _all_not_done(error)) is not None:
-                        raise asked from error
-                    outcome = Outcome.FAILED
-                    turn.failed = True
-                    await self._rescue(turn, error, rescue)
+            try:
+                await self._work(turn, handle)
+            except NotDone:
+                raise
+            except Exception as error:
+                if (asked := _all_not_done(error)) is not None:
+                    raise asked from error
+                outcome = Outcome.FAILED
+                turn.failed = True
+                await self._rescue(turn, error, rescue)
         except BaseException as error:
             await self.abandon(turn, error)
             raise
