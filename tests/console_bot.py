@@ -8,6 +8,8 @@ import sys
 
 from barback import ConsoleBot, Context, Redeliver
 
+REPLIES = {"lines": "one\ntwo\n\nfour", "surrogate": "half \ud800 a sign"}
+
 argv = sys.argv[1:]
 
 
@@ -22,7 +24,7 @@ bot = ConsoleBot(fallback_methods=asked_for("--fallback"), shutdown_timeout=5)
 
 
 @bot.on_event
-async def handle(context: Context) -> None:  # noqa: C901 - one case a thing to try
+async def handle(context: Context) -> None:
     match context.event.text:
         case None:
             await context.send_text(f"pressed {context.event.payload}")
@@ -40,10 +42,8 @@ async def handle(context: Context) -> None:  # noqa: C901 - one case a thing to 
                 await asyncio.Event().wait()
             finally:
                 sys.stderr.write("cancelled\n")
-        case "lines":
-            await context.send_text("one\ntwo\n\nfour")
-        case "surrogate":
-            await context.send_text("half \ud800 a sign")
+        case "lines" | "surrogate" as name:
+            await context.send_text(REPLIES[name])
         case "answer late":
             context.set_state(last="late")
             await answer_late(context)
