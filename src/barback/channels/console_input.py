@@ -149,6 +149,9 @@ def _terminal_kept(on_prompt: Callable[[], None]) -> Iterator[None]:
     with suppress(ImportError):
         import readline  # noqa: PLC0415 - it changes how input() works, so not before it must
 
+        # Off, whatever ~/.inputrc says: a paste of several lines is several lines, as it is through
+        # a pipe, and the terminal is not left in a mode that nobody ends.
+        readline.parse_and_bind("set enable-bracketed-paste off")
         readline.set_pre_input_hook(on_prompt)
     try:
         import termios  # noqa: PLC0415 - Windows has none
