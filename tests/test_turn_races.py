@@ -628,6 +628,11 @@ def test_a_users_id_is_text() -> None:
         User(42)  # type: ignore[arg-type]
 
 
+def test_a_user_without_an_id_would_share_the_groups_session() -> None:
+    with pytest.raises(InvalidEvent, match=r"User\.id is empty"):
+        User("")
+
+
 @pytest.mark.parametrize("key", [None, "", 5])
 async def test_a_scope_that_makes_no_key_shares_no_session(key: Any) -> None:
     async with counting_bot(scope=lambda _: key) as bot:

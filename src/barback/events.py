@@ -22,6 +22,8 @@ class User(msgspec.Struct, frozen=True, kw_only=False):
 
     def __post_init__(self) -> None:
         _check("User", "id", self.id)
+        if not self.id:
+            raise _invalid("User", "id", "is empty")
 
 
 class Event(msgspec.Struct, kw_only=True, frozen=True):

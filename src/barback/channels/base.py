@@ -6,12 +6,12 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from barback.bot import Bot
     from barback.context import Context
 
-__all__ = ["Channel", "ServingChannel"]
+__all__ = ["Channel", "ServingChannel", "call_as_text"]
 
 
 class Channel(ABC):
@@ -52,3 +52,10 @@ class ServingChannel(Channel):
     @abstractmethod
     async def serve(self, bot: Bot) -> None:
         """Give the bot its events until there are no more, or until it is cancelled."""
+
+
+def call_as_text(name: str, args: Sequence[object], options: Mapping[str, object]) -> str:
+    """A call such as `send_image("cat.png", width=3)`, where only text can be shown."""
+    parts = [value if isinstance(value, str) else repr(value) for value in args]
+    parts += [f"{key}={value!r}" for key, value in options.items()]
+    return " ".join([f"[{name}]", *parts])

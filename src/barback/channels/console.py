@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from barback.channels.base import ServingChannel
+from barback.channels.base import ServingChannel, call_as_text
 from barback.channels.console_input import LONGEST, ConsoleInput
 from barback.errors import BarbackError, Redeliver
 from barback.events import Event, User
@@ -184,9 +184,7 @@ class ConsoleChannel(ServingChannel):
     async def _send_as_text(
         self, name: str, context: Context, /, *args: object, **options: object
     ) -> None:
-        parts = [value if isinstance(value, str) else repr(value) for value in args]
-        parts += [f"{key}={value!r}" for key, value in options.items()]
-        await self.send_text(context, " ".join([f"[{name}]", *parts]))
+        await self.send_text(context, call_as_text(name, args, options))
 
     # What is seen of it.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from barback.channels.base import Channel
+from barback.channels.base import Channel, call_as_text
 from barback.events import Event, User
 from barback.record import new_version
 from barback.scope import check_name
@@ -284,9 +284,7 @@ class _Stage(Channel):
     async def _send_as_text(
         self, name: str, context: Context, /, *args: object, **options: object
     ) -> None:
-        parts = [value if isinstance(value, str) else repr(value) for value in args]
-        parts += [f"{key}={value!r}" for key, value in options.items()]
-        await self.send_text(context, " ".join([f"[{name}]", *parts]))
+        await self.send_text(context, call_as_text(name, args, options))
 
     async def keep_error(self, context: Context, error: Exception) -> None:
         """An `on_error` for a bot without: whoever sent the event gets the error."""
