@@ -88,11 +88,13 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """Load a driver when it is first asked for: importing barback loads none."""
-    if name == "FileSessionStore":
-        from barback.stores.file import FileSessionStore  # noqa: PLC0415
+if not TYPE_CHECKING:  # a type checker is to find names that are misspelt
 
-        return FileSessionStore
-    message = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(message, name=name)
+    def __getattr__(name: str) -> Any:
+        """Load a driver when it is first asked for: importing barback loads none."""
+        if name == "FileSessionStore":
+            from barback.stores.file import FileSessionStore  # noqa: PLC0415
+
+            return FileSessionStore
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message, name=name)
