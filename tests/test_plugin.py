@@ -245,6 +245,31 @@ def test_a_failing_test_fails_with_its_own_error_whatever_it_left(
     assert not any("left tasks running" in line for line in lines)
 
 
+def test_an_exception_nobody_awaited_is_found_however_old_its_task_is(
+    pytester: pytest.Pytester,
+) -> None:
+    outcomes, lines = outcomes_of(
+        pytester,
+        """
+        import asyncio
+        import gc
+
+        async def explode():
+            me = asyncio.current_task()
+            raise ValueError("unheard of")
+
+        async def test_deaf():
+            task = asyncio.create_task(explode())
+            await asyncio.sleep(0)
+            for _ in range(3):  # as old as an object can become
+                gc.collect()
+            del task
+        """,
+    )
+    assert outcomes == {"failed": 1}
+    assert any("unheard of" in line for line in lines)
+
+
 def test_the_plugin_is_there_without_configuration_and_loads_next_to_nothing() -> None:
     code = "import sys, barback.testing.plugin; print(*sys.modules)"
     plain = {name: value for name, value in os.environ.items() if "COVERAGE" not in name}

@@ -15,9 +15,13 @@ import asyncio
 import gc
 import inspect
 import traceback
-from typing import Any, Final
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__: list[str] = []
 
@@ -35,15 +39,29 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         return None
     names = pyfuncitem._fixtureinfo.argnames  # noqa: SLF001 - as pytest's own hook has to
     unheard: list[str] = []
-    with asyncio.Runner() as runner:
+    with _own_garbage(), asyncio.Runner() as runner:
         runner.get_loop().set_exception_handler(lambda _, told: unheard.append(_described(told)))
         leftover = runner.run(_run(test(**{name: pyfuncitem.funcargs[name] for name in names})))
         if leftover:
             pytest.fail("The test left tasks running:\n" + "\n".join(leftover), pytrace=False)
-    gc.collect(1)  # a task says that nobody awaited its exception when it is thrown away
     if unheard:
         pytest.fail("Errors reached nobody:\n" + "\n".join(unheard), pytrace=False)
     return True
+
+
+@contextmanager
+def _own_garbage() -> Iterator[None]:
+    """At the end, throw away all that was made inside and is not used any more.
+
+    A task says that nobody awaited its exception when it is thrown away. What there was before is
+    set aside meanwhile: looking through it after every test would take long.
+    """
+    gc.freeze()
+    try:
+        yield
+        gc.collect()
+    finally:
+        gc.unfreeze()
 
 
 async def _run(test: Any) -> list[str]:
