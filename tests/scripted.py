@@ -121,6 +121,13 @@ def event(user: str = "tim", *, event_id: str | None = None, **fields: Any) -> E
     return Event(channel="test", user=User(user), id=event_id, **fields)
 
 
+def nothing_left(bot: Bot) -> bool:
+    """Whether nobody runs, waits or is waited for."""
+    turns = bot._turns
+    assert turns is not None
+    return (len(turns.queue), turns.queue._running, turns.queue._urgent) == (0, 0, {})
+
+
 async def state_of(bot: Bot, session_id: str = "test:tim") -> dict[str, Any]:
     async with bot.conversation(session_id) as context:
         return context.state

@@ -22,7 +22,7 @@ from barback import (
     TurnDeadlock,
 )
 from barback.queue import TurnQueue
-from tests.scripted import ScriptedStore, counting_bot, event, state_of, until
+from tests.scripted import ScriptedStore, counting_bot, event, nothing_left, state_of, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -123,8 +123,7 @@ async def test_different_sessions_run_side_by_side_up_to_the_limit() -> None:
         await until(lambda: len(inside) == 3)
         go_on.set()
         await asyncio.gather(*turns)
-        assert bot._turns is not None
-        assert (len(bot._turns.queue), bot._turns.queue._running) == (0, 0)
+        assert nothing_left(bot)
     assert max(most) == 3
 
 
@@ -385,7 +384,8 @@ async def test_nothing_is_left_of_a_session_when_its_last_turn_has_gone() -> Non
         await asyncio.gather(*(bot.handle(event(str(n % 50))) for n in range(500)))
         turns = bot._turns
         assert turns is not None
-        assert (len(turns.queue), turns.queue._running, turns._awaited) == (0, 0, {})
+        assert nothing_left(bot)
+        assert turns._awaited == {}
         assert turns._keeper._watched == {}
         assert turns._operations._late == set()
 
@@ -443,7 +443,7 @@ async def test_a_turn_cancelled_anywhere_is_done_or_not_done_and_leaves_nothing_
             while turns._operations._late:
                 await asyncio.sleep(0)
             assert store.is_free("test:tim")
-            assert len(turns.queue) == turns.queue._running == 0
+            assert nothing_left(bot)
             n = (await state_of(bot))["n"]
             outcomes.add((cancelled, n))
         if not cancelled:
@@ -524,31 +524,20 @@ async def test_one_who_is_cancelled_while_waiting_lets_the_next_one_in() -> None
         assert await state_of(bot) == {"n": 3}
 
 
-async def test_one_who_is_cancelled_as_it_is_called_passes_the_lease_on() -> None:
-    async with counting_bot() as bot:
-        for steps in range(20):
-            turns = [asyncio.create_task(bot.handle(event("x"))) for _ in range(3)]
-            for _ in range(steps):
-                await asyncio.sleep(0)
-            turns[1].cancel()
-            await asyncio.gather(*turns, return_exceptions=True)
-            assert [turns[0].result(), turns[2].result()] == [Outcome.COMMITTED] * 2
-            assert bot._turns is not None
-            assert len(bot._turns.queue) == bot._turns.queue._running == 0
-
-
-async def test_a_cancelled_slot_goes_to_the_next_in_line() -> None:
-    bot = counting_bot(max_concurrency=1)
-    async with bot:
-        for steps in range(12):
-            turns = [asyncio.create_task(bot.handle(event(str(n)))) for n in range(3)]
-            for _ in range(steps):
-                await asyncio.sleep(0)
-            turns[1].cancel()
-            await asyncio.gather(*turns, return_exceptions=True)
-            assert [turns[0].result(), turns[2].result()] == [Outcome.COMMITTED] * 2
-            assert bot._turns is not None
-            assert len(bot._turns.queue) == bot._turns.queue._running == 0
+@pytest.mark.parametrize("steps", range(20))
+@pytest.mark.parametrize(("users", "limit"), [("aaa", 1000), ("aaa", 1), ("abc", 1)])
+async def test_one_who_is_cancelled_as_it_is_called_lets_the_next_one_in(
+    users: str, limit: int, steps: int
+) -> None:
+    """Called by the turn before it in the session, or by one that leaves it a slot."""
+    async with counting_bot(max_concurrency=limit) as bot:
+        turns = [asyncio.create_task(bot.handle(event(user))) for user in users]
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        turns[1].cancel()
+        await asyncio.gather(*turns, return_exceptions=True)
+        assert [turns[0].result(), turns[2].result()] == [Outcome.COMMITTED] * 2
+        assert nothing_left(bot)
 
 
 async def test_on_error_is_not_run_for_a_cancellation() -> None:

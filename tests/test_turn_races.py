@@ -26,17 +26,11 @@ from barback import (
     SessionStore,
     User,
 )
-from tests.scripted import ScriptedStore, counting_bot, event, state_of, until
+from tests.scripted import ScriptedStore, counting_bot, event, nothing_left, state_of, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from typing import Self
-
-
-def nothing_left(bot: Bot) -> bool:
-    turns = bot._turns
-    assert turns is not None
-    return (len(turns.queue), turns.queue._running, turns.queue._urgent) == (0, 0, {})
 
 
 @asynccontextmanager

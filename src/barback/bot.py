@@ -28,7 +28,7 @@ from barback.rules import Rules
 from barback.scope import Scope, check_name, key_function
 from barback.state import InitialState
 from barback.stores.base import LeasedStore, SessionStore
-from barback.stores.local import LocalLeases
+from barback.stores.local import leased
 from barback.stores.memory import MemorySessionStore
 from barback.stores.url import open_store
 from barback.sweeper import sweeping
@@ -199,9 +199,7 @@ class Bot:
         `InvalidSessionId` and `ConfigurationError`.
         """
         turns = self._running()
-        session_id = self.session_id(event)
-        if self._prefix:
-            session_id = check_session_id(f"{self._prefix}{session_id}")
+        session_id = self._stored_id(self.session_id(event))
         channel = event.channel
         if self._chain is None:
             self._chain = self._linked()
@@ -241,9 +239,8 @@ class Bot:
             message = f"A session id is text, not {type(session_id).__name__}."
             raise InvalidSessionId(message)
         channel = check_session_id(session_id).partition(":")[0]
-        stored_id = check_session_id(f"{self._prefix}{session_id}")
         event = Event(channel=check_name(channel, "channel's name"), kind="conversation")
-        turn = Turn(turns, stored_id, event)
+        turn = Turn(turns, self._stored_id(session_id), event)
         async with turns.hold(turn):
             yield self._context(turn)
 
@@ -311,6 +308,10 @@ class Bot:
         assert self._on_error is not None  # noqa: S101 - handle has looked
         await self._on_error(self._context(turn), error)
 
+    def _stored_id(self, session_id: str) -> str:
+        """A session's id, checked, as the store knows it: with the bot's namespace."""
+        return check_session_id(f"{self._prefix}{session_id}") if self._prefix else session_id
+
     def _context(self, turn: Turn) -> Context:
         session_id = turn.session_id.removeprefix(self._prefix)
         return Context(turn, turn.event, session_id, self._channels.get(turn.event.channel))
@@ -376,10 +377,8 @@ def _leased(store: SessionStore | LeasedStore | str | None) -> LeasedStore:
         return MemorySessionStore()
     if isinstance(store, str):
         store = open_store(store)
-    if isinstance(store, SessionStore):
-        return LocalLeases(store)
-    if isinstance(store, LeasedStore):
-        return store
+    if isinstance(store, (SessionStore, LeasedStore)):
+        return leased(store)
     message = (
         f"session_store must be a SessionStore, a LeasedStore or a URL, not a "
         f"{type(store).__name__}. Derive your driver from barback.SessionStore."

@@ -54,17 +54,16 @@ class Commits:
 
     def record_of(self, turn: Turn) -> Record | None:
         """What to write; None if the session is as it was read, and its expiry far enough."""
-        record, draft = turn.record, turn.draft
-        kept = None if record is None or turn.fresh else record
-        state = turn.state
-        seen_before = {} if record is None else record.seen
+        kept, draft, state = turn.kept, turn.draft, turn.state
+        seen_before = {} if turn.record is None else turn.record.seen
         lifetime = self._lifetime if draft.lifetime is None else draft.lifetime
         if lifetime == NEVER:
             lifetime = None
         if state is None:
+            # An event that is seen already does not come as far as this.
+            remember = self._rules.dedupe_always and turn.event_id is not None
             if draft.lifetime == (None if kept is None else kept.lifetime) and (
-                turn.failed
-                or not (self._must_remember(turn) or _expiry_is_due(kept, lifetime, turn.now))
+                turn.failed or not (remember or _expiry_is_due(kept, lifetime, turn.now))
             ):
                 return None
             state = draft.base if kept is None else kept.state
@@ -106,11 +105,6 @@ class Commits:
                 turn.session_id,
                 error,
             )
-
-    def _must_remember(self, turn: Turn) -> bool:
-        if not self._rules.dedupe_always or turn.event_id is None:
-            return False
-        return turn.record is None or turn.event_id not in turn.record.seen
 
     def _seen_now(self, before: dict[str, int], turn_id: str, now: int) -> dict[str, int]:
         """The ids a session remembers, with the newest last: so many, and not older than so."""

@@ -67,7 +67,7 @@ class Context:
             turn = self._turn
             self._session = Session(
                 self._session_id,
-                record=None if turn.fresh else turn.record,
+                record=turn.kept,
                 draft=self._draft,
                 now=turn.now,
                 default_lifetime=turn.turns.lifetime,

@@ -50,9 +50,13 @@ class Guarded:
         self._cancelling = 0
         self._cancels = 0
 
+    def renewal_due(self) -> float:
+        """When its lease is to be renewed, by the event loop's clock."""
+        return self.lease.renewed_at + self.lease.term / RENEWALS_IN_A_TERM
+
     def due(self) -> float:
-        """When the keeper has to look at it next, by the event loop's clock."""
-        renewal = self.lease.renewed_at + self.lease.term / RENEWALS_IN_A_TERM
+        """When the keeper has to look at it next."""
+        renewal = self.renewal_due()
         return renewal if self.deadline is None else min(renewal, self.deadline)
 
     def begin(self, task: asyncio.Task[object] | None) -> None:
@@ -159,7 +163,7 @@ class LeaseKeeper:
             elif turn.deadline is not None and turn.deadline <= now:
                 turn.interrupt(self._too_long(turn))
                 turn.deadline = now + INSISTENCE
-            elif turn.lease.renewed_at + turn.lease.term / RENEWALS_IN_A_TERM <= now:
+            elif turn.renewal_due() <= now:
                 to_renew.append(turn)
         if to_renew and self._renewal is None:
             self._renewal = self._operations.start(self._renew(to_renew))

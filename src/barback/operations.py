@@ -6,8 +6,10 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from barback.errors import NotDone
+
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
 
 __all__ = ["Operations"]
 
@@ -43,6 +45,21 @@ class Operations:
                 await self._linger(future)
             raise
 
+    async def obtain(self, operation: Awaitable[T], undo: Callable[[], Awaitable[None]]) -> T:
+        """Await what takes something. A cancellation goes on at once; what was taken is undone.
+
+        That is, when the answer comes, and if it is not that there was nothing to be had.
+        """
+        if self._instant:
+            return await operation
+        future = asyncio.ensure_future(operation)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            if not future.cancelled():
+                self.start(self._undo(future, undo))
+            raise
+
     def start(self, operation: Awaitable[T]) -> asyncio.Future[T]:
         """Let an operation run by itself; `close` waits for it."""
         future = asyncio.ensure_future(operation)
@@ -57,6 +74,13 @@ class Operations:
             logger.error(
                 "%d store operations got no answer before the bot closed.", len(self._late)
             )
+
+    async def _undo(self, future: asyncio.Future[T], undo: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await future
+        except NotDone:
+            return  # there is nothing to undo
+        await undo()
 
     async def _linger(self, future: asyncio.Future[T]) -> None:
         """Wait for an operation's answer within the bound; after that it goes on by itself."""

@@ -89,16 +89,17 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         if wire.id != session_id:
             message = f"The record found for session {session_id!r} belongs to another session."
             raise SessionUnreadable(message, session_id=session_id, store=store)
-        if wire.format == FORMAT_JSON and not bytes(wire.state).lstrip().startswith(b"{"):
-            message = f"The state in the record of session {session_id!r} is not a JSON object."
-            raise SessionUnreadable(message, session_id=session_id, store=store)
         if wire.format != FORMAT_JSON:
             message = (
                 f"The record of session {session_id!r} is of format {wire.format}, which this "
                 f"version of barback does not know. Update barback on this machine."
             )
             raise SessionTooNew(message, session_id=session_id, store=store)
-        return cls(**{**msgspec.structs.asdict(wire), "state": _compact(bytes(wire.state))})
+        state = _compact(bytes(wire.state))
+        if not state.startswith(b"{"):
+            message = f"The state in the record of session {session_id!r} is not a JSON object."
+            raise SessionUnreadable(message, session_id=session_id, store=store)
+        return cls(**{**msgspec.structs.asdict(wire), "state": state})
 
 
 class _Wire(msgspec.Struct, kw_only=True, omit_defaults=True):

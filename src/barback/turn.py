@@ -106,20 +106,21 @@ class Turn(Guarded):
         self.ancestors: tuple[Turn, ...] = ()
 
     @property
-    def fresh(self) -> bool:
-        """Whether it starts a new session: there is no record, or an expired one."""
-        return self.record is None or self.record.expired(self.now)
+    def kept(self) -> Record | None:
+        """The session's record; None for a new session, be there no record or an expired one."""
+        record = self.record
+        return None if record is None or record.expired(self.now) else record
 
     def start_over(self, initial: InitialState) -> None:
         """A new draft of what was read; the one before, if any, is closed."""
         if hasattr(self, "draft"):
             self.draft.closed = True
         self.state = None
-        record = self.record
-        if record is None or self.fresh:
+        kept = self.kept
+        if kept is None:
             self.draft = Draft(None, initial, self.session_id, None)
         else:
-            self.draft = Draft(record.state, initial, self.session_id, record.lifetime)
+            self.draft = Draft(kept.state, initial, self.session_id, kept.lifetime)
 
 
 _inside: ContextVar[tuple[Turn, ...]] = ContextVar("barback_turns", default=())
@@ -195,10 +196,10 @@ class Turns:
             yield
         except BaseException as raised:  # noqa: BLE001 - raised again, below
             error = raised
-        reason = self.exit(turn, error)
-        if reason is not None:
-            await self.abandon(turn, reason)
-            raise reason if reason is error else _because_of(reason, error)
+        error = self.exit(turn, error)
+        if error is not None:
+            await self.abandon(turn, error)
+            raise error
         await self.commit(turn)
 
     async def begin(self, turn: Turn) -> None:
@@ -239,7 +240,10 @@ class Turns:
         """What handled the event has ended, with `error`; returns what it ended with in truth."""
         self._keeper.unwatch(turn)
         _inside.set(turn.ancestors)
-        error = turn.reason(error) or error
+        reason = turn.reason(error)
+        if reason is not None:
+            reason.__cause__ = error
+            error = reason
         if error is None:
             try:
                 turn.state = turn.draft.changed()
@@ -286,25 +290,29 @@ class Turns:
     async def close(self, patience: float) -> None:
         """Let turns end for `patience` seconds, then interrupt them: they are not done."""
         try:
-            await asyncio.wait_for(self.queue.drained(), patience)
-        except TimeoutError:
-            await self._stop_the_rest()
+            if not await self._drained(patience):
+                self._stop()
+                if not await self._drained(self.rules.patience):
+                    left = len(self.queue)
+                    logger.error("%d sessions were still in a turn when the bot closed.", left)
         finally:
-            self._stopped = self._commits.closing = True
-            self._keeper.interrupt_all(_shutting_down)
-            self.queue.turn_away(_shutting_down)
+            self._stop()
             self._keeper.close()
         await self._operations.close()
 
-    async def _stop_the_rest(self) -> None:
+    async def _drained(self, seconds: float) -> bool:
+        """Whether every turn has ended, within so many seconds."""
+        try:
+            await asyncio.wait_for(self.queue.drained(), seconds)
+        except TimeoutError:
+            return False
+        return True
+
+    def _stop(self) -> None:
+        """No turn begins any more; who waits is turned away, who runs is interrupted."""
         self._stopped = self._commits.closing = True
         self.queue.turn_away(_shutting_down)
         self._keeper.interrupt_all(_shutting_down)
-        try:
-            await asyncio.wait_for(self.queue.drained(), self.rules.patience)
-        except TimeoutError:
-            left = len(self.queue)
-            logger.exception("%d sessions were still in a turn when the bot closed.", left)
 
     def _refuse_when_stopped(self) -> None:
         if self._stopped:
@@ -355,7 +363,10 @@ class Turns:
             self._refuse_when_stopped()
             lease.renewed_at = asked_at = loop.time()
             try:
-                record = await self._ask_for(lease)
+                record = await self._operations.obtain(
+                    self.store.checkout(lease.session_id, lease),
+                    lambda: self.store.release(lease.session_id, lease),
+                )
             except SessionBusy as busy:
                 if give_up_at is None:
                     give_up_at = asked_at + self.rules.lease_wait
@@ -372,26 +383,6 @@ class Turns:
             else:
                 lease.version = None if record is None else record.version
                 return record
-
-    async def _ask_for(self, lease: Lease) -> Record | None:
-        """One checkout. Cancelled, it gives the lease back when the answer comes."""
-        operation = self.store.checkout(lease.session_id, lease)
-        if self.store.instant:
-            return await operation
-        answer = asyncio.ensure_future(operation)
-        try:
-            return await asyncio.shield(answer)
-        except asyncio.CancelledError:
-            if not answer.cancelled():
-                self._operations.start(self._return_unwanted(answer, lease))
-            raise
-
-    async def _return_unwanted(self, answer: asyncio.Future[Record | None], lease: Lease) -> None:
-        try:
-            await answer
-        except NotDone:
-            return  # there is nothing to give back
-        await self.store.release(lease.session_id, lease)
 
     def _seen(self, turn: Turn) -> bool:
         """Whether the event has been handled before, as far as is remembered."""
@@ -416,10 +407,10 @@ class Turns:
         except BaseException as raised:  # noqa: BLE001 - raised again, below
             error = raised
         if isinstance(error, asyncio.CancelledError) and not turn.cancelled:
-            error = _because_of(_cancelled_itself(turn), error)
-        reason = self.exit(turn, error)
-        if reason is not None:
-            raise reason if reason is error else _because_of(reason, error)
+            error = _cancelled_itself(turn, error)
+        error = self.exit(turn, error)
+        if error is not None:
+            raise error
 
     async def _rescue(
         self,
@@ -491,14 +482,11 @@ def _shutting_down() -> BotNotRunning:
     return BotNotRunning(message)
 
 
-def _cancelled_itself(turn: Turn) -> HandlerCancelled:
+def _cancelled_itself(turn: Turn, cancelled: asyncio.CancelledError) -> HandlerCancelled:
     message = (
         f"The handler of session {turn.session_id!r} awaited something that was cancelled, though "
         f"nobody cancelled the handler."
     )
-    return HandlerCancelled(message, session_id=turn.session_id)
-
-
-def _because_of(reason: BaseException, error: BaseException | None) -> BaseException:
-    reason.__cause__ = error
-    return reason
+    error = HandlerCancelled(message, session_id=turn.session_id)
+    error.__cause__ = cancelled
+    return error

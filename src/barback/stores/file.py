@@ -286,12 +286,11 @@ class FileSessionStore(ListedStore):
     def _decode(self, path: str, data: bytes, session_id: str | None) -> Record:
         record_id = _id_within(data) if session_id is None else session_id
         try:
-            data.decode()  # the state is passed on unread: nobody else would notice here
             record = Record.decode(data, session_id=record_id, store=self.name)
         except SessionTooNew as error:
             message = f"{error} Its file is {path}."
             raise SessionTooNew(message, session_id=record_id, store=self.name) from error
-        except (SessionUnreadable, UnicodeDecodeError) as error:
+        except SessionUnreadable as error:
             raise self._unreadable(path, data, session_id) from error
         if _file_name(record.id) != os.path.basename(path):
             raise self._unreadable(path, data, session_id)

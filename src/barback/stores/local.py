@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
 from barback.errors import (
@@ -18,12 +18,12 @@ from barback.errors import (
 from barback.stores.base import Lease, LeasedStore, ListedStore, SessionStore
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
     from typing import Self
 
     from barback.record import Record
 
-__all__ = ["LeaseTable", "LocalLeases"]
+__all__ = ["LeaseTable", "LocalLeases", "leased"]
 
 
 class LeaseTable:
@@ -151,31 +151,23 @@ class LocalLeases(LeasedStore):
         """See `LeasedStore.checkout`."""
         taken = self._table.take(session_id, lease)
         try:
-            async with self._table.alone(session_id):
-                return await self.store.read(session_id)
-        except (Exception, asyncio.CancelledError) as error:
+            with self._translated(SessionStoreUnavailable, "failed to read", session_id):
+                async with self._table.alone(session_id):
+                    return await self.store.read(session_id)
+        except BaseException:
             if taken:
                 self._table.give_back(session_id, lease)
-            if isinstance(error, (BarbackError, asyncio.CancelledError)):
-                raise
-            message = f"The {self.name} store failed to read session {session_id!r}."
-            raise SessionStoreUnavailable(
-                message, session_id=session_id, store=self.name
-            ) from error
+            raise
 
     async def commit(self, record: Record, lease: Lease, *, keep: bool = False) -> None:
         """See `LeasedStore.commit`.
 
         Nobody but the lease's holder writes, so a lease still held is a version still read.
         """
-        try:
+        with self._translated(CommitUnknown, "failed while it wrote", record.id):
             async with self._table.alone(record.id):
                 self._table.check(record.id, lease)
                 await self.store.write(record.id, record)
-        except BarbackError:
-            raise
-        except Exception as error:
-            raise self._unknown(record.id) from error
         if keep:
             self._table.renew([lease])
         else:
@@ -195,13 +187,9 @@ class LocalLeases(LeasedStore):
             self._table.free(session_id)  # first: a turn's commit from now on is refused
         else:
             self._table.check(session_id, lease)
-        try:
+        with self._translated(CommitUnknown, "failed while it wrote", session_id):
             async with self._table.alone(session_id):
                 await self.store.destroy(session_id)
-        except BarbackError:
-            raise
-        except Exception as error:
-            raise self._unknown(session_id) from error
         if lease is not None:
             self._table.give_back(session_id, lease)
 
@@ -212,13 +200,8 @@ class LocalLeases(LeasedStore):
     async def due(self, before: int, limit: int) -> list[Record]:
         """See `LeasedStore.due`. Raises `ListingUnsupported` if the driver cannot list."""
         listed = self._listed()
-        try:
+        with self._translated(SessionStoreUnavailable, "failed to list what is due"):
             return await listed.due(before, limit)
-        except BarbackError:
-            raise
-        except Exception as error:
-            message = f"The {self.name} store failed to list what is due."
-            raise SessionStoreUnavailable(message, store=self.name) from error
 
     def _listed(self) -> ListedStore:
         if isinstance(self.store, ListedStore):
@@ -229,6 +212,21 @@ class LocalLeases(LeasedStore):
         )
         raise ListingUnsupported(message, store=self.name)
 
-    def _unknown(self, session_id: str) -> CommitUnknown:
-        message = f"The {self.name} store failed while it wrote session {session_id!r}."
-        return CommitUnknown(message, session_id=session_id, store=self.name)
+    @contextmanager
+    def _translated(
+        self, kind: type[BarbackError], what: str, session_id: str | None = None
+    ) -> Iterator[None]:
+        """Inside, a driver's own exception becomes one of `kind`; barback's stay as they are."""
+        try:
+            yield
+        except BarbackError:
+            raise
+        except Exception as error:
+            which = "" if session_id is None else f" session {session_id!r}"
+            message = f"The {self.name} store {what}{which}."
+            raise kind(message, session_id=session_id, store=self.name) from error
+
+
+def leased(store: SessionStore | LeasedStore) -> LeasedStore:
+    """The store as a turn speaks to it."""
+    return LocalLeases(store) if isinstance(store, SessionStore) else store

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
-from datetime import timedelta
 from typing import Any, ClassVar
 
 import msgspec
@@ -14,14 +12,13 @@ from barback.errors import SessionBusy
 from barback.record import Record, new_version
 from barback.state import encode_state
 from barback.stores.base import Lease, LeasedStore, SessionStore
-from barback.stores.local import LocalLeases
+from barback.stores.local import leased
 
 __all__ = [
     "LONG",
     "TIM",
     "AnyStore",
     "Contract",
-    "StoppedClock",
     "lease_on",
     "leased",
     "now",
@@ -86,34 +83,6 @@ class Contract:
         last = lease_on(session_id)
         await self.taken(store, last)
         await store.release(session_id, last)
-
-
-class StoppedClock:
-    """A time of day that moves only when it is told to, from the true one.
-
-    From the true one, because a store may sweep by its own clock what is long past.
-    """
-
-    def __init__(self) -> None:
-        self.time = math.floor(time.time())
-
-    def advance(self, **span: float) -> None:
-        """Move on by a timedelta's arguments."""
-        self.time += math.floor(timedelta(**span).total_seconds())
-
-    @property
-    def milliseconds(self) -> int:
-        """The time, as records have it."""
-        return self.time * 1000
-
-    def __call__(self) -> float:
-        """The time, as a bot asks for it."""
-        return self.time
-
-
-def leased(store: AnyStore) -> LeasedStore:
-    """The store as a turn speaks to it, as a bot would wrap it."""
-    return LocalLeases(store) if isinstance(store, SessionStore) else store
 
 
 def lease_on(
