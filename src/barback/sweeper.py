@@ -9,19 +9,16 @@ from typing import TYPE_CHECKING, Final
 
 from barback.errors import BarbackError, ListingUnsupported, NotDone
 from barback.record import new_version
-from barback.stores.base import Lease
+from barback.stores.base import GRACE, Lease
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from barback.stores.base import LeasedStore
 
-__all__ = ["GRACE", "sweep", "sweeping"]
+__all__ = ["sweep", "sweeping"]
 
 logger = logging.getLogger("barback")
-
-GRACE: Final = 24 * 3600 * 1000
-"""Milliseconds for which an expired record is kept: it still knows the events it has seen."""
 
 EVERY: Final = 3600.0
 PAGE: Final = 100
@@ -32,8 +29,12 @@ TERM: Final = 30.0
 async def sweeping(store: LeasedStore, clock: Callable[[], float]) -> AsyncIterator[None]:
     """While inside, sweep the store at once and then every hour.
 
-    At the end it is let finish what it is about, so that it leaves no lease behind.
+    A store that sweeps itself is left alone. At the end it is let finish what it is about, so that
+    it leaves no lease behind.
     """
+    if store.sweeps_itself:
+        yield
+        return
     stop = asyncio.Event()
     task = asyncio.create_task(_sweep_on(store, clock, stop))
     try:

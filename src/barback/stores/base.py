@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from barback.stores.local import LeaseTable
 
 __all__ = [
+    "GRACE",
     "ONE_YEAR",
     "Lease",
     "LeasedStore",
@@ -45,6 +46,9 @@ __all__ = [
 ]
 
 ONE_YEAR: Final = timedelta(days=365)
+GRACE: Final = 24 * 3600 * 1000
+"""Milliseconds for which an expired record is kept: it still knows the events it has seen."""
+
 LONGEST: Final = 1000 * ONE_YEAR  # what a date can still tell
 
 
@@ -176,6 +180,12 @@ class LeasedStore(_Store):
 
     Methods may be `async def`, or plain functions that return a future: an operation once asked
     for is carried out even if the task that awaits it is cancelled.
+    """
+
+    sweeps_itself: ClassVar[bool] = False
+    """True if the store removes records by itself, not sooner than `GRACE` after their expiry.
+
+    Bots leave the sweeping to it then.
     """
 
     @abstractmethod

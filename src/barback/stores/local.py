@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 from barback.errors import (
     BarbackError,
     CommitUnknown,
-    LeaseLost,
     ListingUnsupported,
-    SessionBusy,
     SessionStoreUnavailable,
 )
+from barback.stores import answers
 from barback.stores.base import Lease, LeasedStore, ListedStore, SessionStore
 
 if TYPE_CHECKING:
@@ -47,8 +46,7 @@ class LeaseTable:
         holder = self._held.get(session_id)
         own = holder is not None and holder[0] == lease.token
         if (holder is not None and not own and holder[1] > now) or session_id in self._under_way:
-            message = f"Session {session_id!r} is in another turn."
-            raise SessionBusy(message, session_id=session_id, store=self._store)
+            raise answers.busy(self._store, session_id)
         self._held[session_id] = (lease.token, now + lease.term)
         return not own
 
@@ -80,11 +78,7 @@ class LeaseTable:
     def check(self, session_id: str, lease: Lease) -> None:
         """Raise `LeaseLost` unless the session is still this lease's."""
         if not self.holds(session_id, lease):
-            message = (
-                f"The turn on session {session_id!r} lost its lease: another turn took the session "
-                f"over, or it was destroyed. Nothing was written."
-            )
-            raise LeaseLost(message, session_id=session_id, store=self._store)
+            raise answers.lost(self._store, session_id)
 
     def give_back(self, session_id: str, lease: Lease) -> None:
         """Free the session, if it is still this lease's."""

@@ -6,7 +6,8 @@ import logging
 from collections import OrderedDict
 from typing import TYPE_CHECKING, ClassVar
 
-from barback.errors import ConfigurationError, LeaseLost
+from barback.errors import ConfigurationError
+from barback.stores import answers
 from barback.stores.base import ONE_YEAR, Lease, LeasedStore, duration
 from barback.stores.local import LeaseTable
 from barback.stores.url import parse_url
@@ -76,8 +77,7 @@ class MemorySessionStore(LeasedStore):
         self._leases.check(session_id, lease)
         stored = self._records.get(session_id)
         if (None if stored is None else stored.version) != lease.version:
-            message = f"Session {session_id!r} is not the one that was read. Nothing was written."
-            raise LeaseLost(message, session_id=session_id, store=self.name)
+            raise answers.lost(self.name, session_id)
         self._records[session_id] = record
         if stored is None and len(self._records) > self.max_size:
             self._evict()

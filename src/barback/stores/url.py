@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote_plus
 
 from barback.errors import ConfigurationError
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from barback.stores.base import LeasedStore, SessionStore
 
-__all__ = ["open_store", "parse_url"]
+__all__ = ["open_store", "parse_url", "take_options"]
 
 ENTRY_POINTS = "barback.stores"
 
@@ -20,11 +20,13 @@ ENTRY_POINTS = "barback.stores"
 def open_store(url: str) -> SessionStore | LeasedStore:
     """The store that `url` names, not yet connected: `async with` it, or give it to a bot.
 
-    `memory://` and `file:.sessions` are barback's own; others come from the entry point group
-    `barback.stores`, where a driver's name is its URL scheme and its value a class with a
-    `from_url(url)`. Every store takes `expires_in=MINUTES` as a parameter.
+    `memory://`, `file:.sessions`, `sqlite:///sessions.db`, `redis://host`, `mongodb://host` and
+    `postgresql://host` are barback's own; others come from the entry point group `barback.stores`,
+    where a driver's name is its URL scheme and its value a class with a `from_url(url)`. Every
+    store takes `expires_in=MINUTES` as a parameter, and its other options by their names.
 
-    Raises `ConfigurationError` for a scheme nobody serves or a parameter the store does not have.
+    Raises `ConfigurationError` for a scheme nobody serves or a parameter the store does not have,
+    and `MissingExtra` where the driver's package is not installed.
     """
     scheme, colon, _ = url.partition(":") if isinstance(url, str) else ("", "", "")
     if not (scheme and colon):
@@ -58,9 +60,33 @@ def parse_url(
             known = ", ".join(sorted(allowed))
             message = f"A {scheme} store has no option {key!r}; it has {known}."
             raise ConfigurationError(message)
-        try:
-            options[key] = None if text == "never" else allowed[key](text)
-        except ValueError:
-            message = f"The {scheme} store's option {key} cannot be {text!r}."
-            raise ConfigurationError(message) from None
+        options[key] = _value(scheme, key, text, allowed[key])
     return address.removeprefix("//"), options
+
+
+def take_options(
+    url: str, *, allowed: Mapping[str, Callable[[str], Any]]
+) -> tuple[str, dict[str, Any]]:
+    """Take barback's own options out of a URL; the rest is for the client's own parser.
+
+    As `parse_url`, but options it does not know stay in the URL, as they were written.
+    """
+    address, mark, query = url.partition("?")
+    scheme = url.partition(":")[0]
+    options: dict[str, Any] = {}
+    rest = []
+    for part in query.split("&"):
+        key, _, text = part.partition("=")
+        if key in allowed:
+            options[key] = _value(scheme, key, unquote_plus(text), allowed[key])
+        else:
+            rest.append(part)
+    return (f"{address}{mark}{'&'.join(rest)}" if any(rest) else address), options
+
+
+def _value(scheme: str, key: str, text: str, make: Callable[[str], Any]) -> Any:
+    try:
+        return None if text == "never" else make(text)
+    except ValueError:
+        message = f"The {scheme} store's option {key} cannot be {text!r}."
+        raise ConfigurationError(message) from None

@@ -1,0 +1,104 @@
+"""Trips: operations that are asked for in one step of the event loop travel together."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+__all__ = ["Operation", "Trips"]
+
+Q = TypeVar("Q")
+
+
+class Operation(Generic[Q]):
+    """One thing that was asked for, and where its answer goes.
+
+    Who asked may have stopped waiting: an answer that nobody waits for is dropped.
+    """
+
+    __slots__ = ("answer", "request")
+
+    def __init__(self, request: Q, answer: asyncio.Future[Any]) -> None:
+        self.request = request
+        self.answer = answer
+
+    def succeed(self, result: object) -> None:
+        """Answer it, unless it is answered already."""
+        if not self.answer.done():
+            self.answer.set_result(result)
+
+    def fail(self, error: Exception) -> None:
+        """Answer it with an error, unless it is answered already."""
+        if not self.answer.done():
+            self.answer.set_exception(error)
+
+
+class Trips(Generic[Q]):
+    """Takes operations to a store, as many at a time as have met.
+
+    `carry` makes one trip: it answers every operation it is given, each for itself, and what it
+    raises is the answer of those it has not answered. At most `side_by_side` trips are under way
+    at once, of at most `size` operations each; what is asked for meanwhile shares the next one.
+    An operation that meets no other goes at the end of the same step, and waits for nobody.
+    """
+
+    def __init__(
+        self,
+        carry: Callable[[list[Operation[Q]]], Awaitable[None]],
+        *,
+        side_by_side: int,
+        size: int = 256,
+    ) -> None:
+        self._carry = carry
+        self._side_by_side = side_by_side
+        self._size = size
+        self._waiting: list[Operation[Q]] = []
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._departing = False
+
+    def ask(self, request: Q) -> asyncio.Future[Any]:
+        """The answer to come. The operation is carried out even if nobody awaits it."""
+        loop = asyncio.get_running_loop()
+        operation = Operation(request, loop.create_future())
+        self._waiting.append(operation)
+        if not self._departing and len(self._under_way) < self._side_by_side:
+            self._departing = True
+            loop.call_soon(self._depart)
+        return operation.answer
+
+    async def close(self) -> None:
+        """Wait until everything that was asked for has been answered."""
+        while self._waiting or self._under_way:
+            if self._under_way:
+                await asyncio.wait(list(self._under_way))
+            else:
+                await asyncio.sleep(0)  # the next trip departs in this step
+
+    def _depart(self, _: object = None) -> None:
+        self._departing = False
+        while self._waiting and len(self._under_way) < self._side_by_side:
+            operations = self._waiting[: self._size]
+            del self._waiting[: self._size]
+            trip = asyncio.ensure_future(self._travel(operations))
+            self._under_way.add(trip)
+            trip.add_done_callback(self._arrived)
+
+    def _arrived(self, trip: asyncio.Task[None]) -> None:
+        self._under_way.discard(trip)
+        self._depart()
+
+    async def _travel(self, operations: list[Operation[Q]]) -> None:
+        error: Exception = RuntimeError("The driver left an operation without an answer.")
+        try:
+            await self._carry(operations)
+        except Exception as raised:  # noqa: BLE001 - it is the answer of those that have none
+            error = raised
+        except BaseException:  # the event loop is ending, and everybody with it
+            for operation in operations:
+                operation.answer.cancel()
+            raise
+        for operation in operations:
+            operation.fail(error)
