@@ -12,36 +12,34 @@ import os
 import sys
 import threading
 from pathlib import Path
-from typing import BinaryIO
+from typing import ClassVar
 
 import msgspec
 
-from barback.record import Record
+from barback.errors import SessionBusy
+from barback.record import Record, new_version
+from barback.stores.base import Lease
 from barback.stores.file import FileSessionStore
+from barback.stores.file_records import RecordFiles
 
 SESSION = "test:hot"
+TERM = 0.1
 
 
-class Logged(FileSessionStore):
+class Logged(RecordFiles):
     """Logs the steps of each write, as soon as they are done."""
 
-    number = 0  # of the write under way; none is while the store opens
-    held_at = (0, "")
+    number: ClassVar[int] = 0  # of the write under way; none is while the store opens
+    held_at: ClassVar[tuple[int, str]] = (0, "")
 
-    def _fill(self, file: BinaryIO, data: bytes) -> None:
-        super()._fill(file, data)
-        self.log("aside")
+    def _fill(self, descriptor: int, data: bytes) -> None:
+        super()._fill(descriptor, data)
+        log("aside")
 
     def _put_in_place(self, aside: str, path: str) -> None:
-        self.log("flushed")
+        log("flushed")
         super()._put_in_place(aside, path)
-        self.log("replaced")
-
-    def log(self, step: str) -> None:
-        if self.number:
-            os.write(1, f"{step} {self.number}\n".encode())
-            if self.held_at == (self.number, step):
-                threading.Event().wait()
+        log("replaced")
 
 
 class Torn(Logged):
@@ -53,15 +51,22 @@ class Torn(Logged):
         with self.target.open("wb") as file:
             file.write(data[:half])
             file.flush()
-            self.log("aside")
+            log("aside")
             file.write(data[half:])
 
     def _put_in_place(self, aside: str, path: str) -> None:
         if ".gitignore" in aside:
             return
-        self.log("flushed")
+        log("flushed")
         assert Path(path) == self.target
-        self.log("replaced")
+        log("replaced")
+
+
+def log(step: str) -> None:
+    if Logged.number:
+        os.write(1, f"{step} {Logged.number}\n".encode())
+        if Logged.held_at == (Logged.number, step):
+            threading.Event().wait()
 
 
 def record_of(number: int) -> Record:
@@ -75,30 +80,55 @@ def record_of(number: int) -> Record:
     )
 
 
-async def write_on(store: Logged, nth: int, step: str) -> None:
+def new_lease() -> Lease:
+    return Lease(session_id=SESSION, token=f"{new_version():x}", term=TERM)
+
+
+async def first_checkout(store: FileSessionStore, lease: Lease) -> Record | None:
+    """The one before died with the lease, perhaps: it frees itself."""
+    async with asyncio.timeout(20 * TERM):
+        while True:
+            try:
+                return await store.checkout(SESSION, lease)
+            except SessionBusy:
+                await asyncio.sleep(TERM / 50)
+
+
+async def write_on(store: FileSessionStore, nth: int, step: str) -> None:
     async with store:
-        found = await store.read(SESSION)
+        lease = new_lease()
+        found = await first_checkout(store, lease)
         assert found is not None
         number = found.version
+        await store.release(SESSION, lease)
         if nth:
-            store.held_at = (number + nth, step)
+            Logged.held_at = (number + nth, step)
         while True:
             number += 1
-            store.number = number
-            store.log("begun")
-            await store.write(SESSION, record_of(number))
-            store.log("acknowledged")
+            Logged.number = number
+            log("begun")
+            lease = new_lease()
+            found = await store.checkout(SESSION, lease)
+            assert found is not None
+            assert found.version == number - 1
+            lease.version = found.version
+            log("taken")
+            await store.commit(record_of(number), lease)
+            log("acknowledged")
 
 
 def main(folder: str, kind: str) -> None:
-    stores = {"whole": Logged, "torn": Torn}
+    files = {"whole": Logged, "torn": Torn}
     for line in sys.stdin:
         nth, step = line.split()
         # Here is neither a loop nor a thread yet, so that a fork is a whole process.
         child = os.fork()
         if child == 0:
             os.write(1, f"born {os.getpid()}\n".encode())
-            asyncio.run(write_on(stores[kind](folder), int(nth), step))
+            store = FileSessionStore(folder)
+            store._records = files[kind](store.name, store._folder)
+            store._leases._check = store._records.check_folder
+            asyncio.run(write_on(store, int(nth), step))
         os.waitpid(child, 0)
         os.write(1, b"dead 0\n")
 

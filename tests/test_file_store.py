@@ -9,14 +9,14 @@ import logging
 import os
 import shutil
 import stat
-import subprocess
 import sys
 import tempfile
 import threading
+import time
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -26,14 +26,18 @@ from hypothesis import strategies as st
 from barback.errors import (
     CommitUnknown,
     ConfigurationError,
+    LeaseLost,
+    SessionBusy,
     SessionStoreUnavailable,
     SessionTooNew,
     SessionUnreadable,
 )
 from barback.record import Record
-from barback.stores.base import ONE_YEAR
-from barback.stores.file import OURS, FileSessionStore, _file_name
+from barback.stores.base import ONE_YEAR, Lease
+from barback.stores.file import FileSessionStore
+from barback.stores.file_records import OURS, RecordFiles, file_name
 from barback.stores.folder import sync
+from barback.testing.contract_tools import lease_on, peek
 
 if sys.platform == "win32":
     pytest.skip("needs users, permissions and limits of POSIX", allow_module_level=True)
@@ -61,7 +65,7 @@ def record_of(
 
 
 def file_of(folder: Path, session_id: str = TIM) -> Path:
-    return folder / _file_name(session_id)
+    return folder / file_name(session_id)
 
 
 def files_below(folder: Path) -> list[Path]:
@@ -70,6 +74,27 @@ def files_below(folder: Path) -> list[Path]:
 
 def asides(folder: Path) -> list[Path]:
     return list(folder.glob("*.tmp"))
+
+
+async def write(store: FileSessionStore, record: Record) -> None:
+    """A turn that writes `record`."""
+    lease = await held(store, record.id)
+    try:
+        await store.commit(record, lease)
+    finally:
+        await store.release(record.id, lease)
+
+
+async def read(store: FileSessionStore, session_id: str = TIM) -> Record | None:
+    return await peek(store, session_id)
+
+
+async def held(store: FileSessionStore, session_id: str = TIM) -> Lease:
+    """A lease on the session, which is free."""
+    lease = lease_on(session_id)
+    record = await store.checkout(session_id, lease)
+    lease.version = None if record is None else record.version
+    return lease
 
 
 async def all_of(store: FileSessionStore, prefix: str = "") -> list[Record]:
@@ -128,7 +153,7 @@ def folder() -> Iterator[Path]:
 
 async def test_a_session_is_a_file_that_a_person_can_read(tmp_path: Path) -> None:
     async with FileSessionStore(tmp_path) as store:
-        await store.write(TIM, record_of(state={"nickname": "Tim", "cart": [1, 2]}))
+        await write(store, record_of(state={"nickname": "Tim", "cart": [1, 2]}))
     text = file_of(tmp_path).read_text()
     assert text.endswith("}\n")
     assert '  "state": {\n    "nickname": "Tim",\n' in text
@@ -161,8 +186,8 @@ def test_a_record_comes_back_as_it_was_byte_for_byte(state: dict[str, Any], inde
             state=encoded,
         )
         async with FileSessionStore(folder) as store:
-            await store.write(TIM, record)
-            assert record == await store.read(TIM)
+            await write(store, record)
+            assert record == await read(store)
             assert [record] == await all_of(store)
 
     with tempfile.TemporaryDirectory() as folder:
@@ -203,11 +228,12 @@ async def test_awkward_ids_stay_in_the_folder_and_apart(tmp_path: Path) -> None:
     inside = tmp_path / "a" / "b" / "sessions"
     async with FileSessionStore(inside) as store:
         for number, session_id in enumerate(AWKWARD):
-            await store.write(session_id, record_of(session_id, {"n": number}))
+            await write(store, record_of(session_id, {"n": number}))
         for number, session_id in enumerate(AWKWARD):
-            assert record_of(session_id, {"n": number}) == await store.read(session_id)
+            assert record_of(session_id, {"n": number}) == await read(store, session_id)
         assert sorted(AWKWARD) == sorted([record.id for record in await all_of(store)])
-    written = files_below(tmp_path)
+    leases = {inside / ".leases" / f"{shard:02x}" for shard in range(64)}
+    written = set(files_below(tmp_path)) - leases
     assert len(AWKWARD) + 2 == len(written)  # and the lock and the .gitignore
     assert {inside} == {path.parent for path in written}
 
@@ -217,15 +243,15 @@ session_ids = st.text(max_size=512).filter(lambda text: 0 < len(text.encode()) <
 
 @given(session_ids)
 def test_a_name_is_short_plain_and_begins_readably(session_id: str) -> None:
-    name = _file_name(session_id)
+    name = file_name(session_id)
     assert OURS.fullmatch(name)
     assert len(name) <= 40 + 1 + 64 + len(".json")
     assert not name.startswith("-")
 
 
 def test_a_name_shows_the_beginning_of_the_id() -> None:
-    assert _file_name("telegram:164230").startswith("telegram_164230-")
-    assert _file_name("-rf").startswith("_rf-")
+    assert file_name("telegram:164230").startswith("telegram_164230-")
+    assert file_name("-rf").startswith("_rf-")
 
 
 @settings(max_examples=40, deadline=None)
@@ -234,12 +260,12 @@ def test_every_id_has_a_file_of_its_own(ids: list[str]) -> None:
     async def there_and_back(folder: str) -> None:
         async with FileSessionStore(folder) as store:
             for session_id in ids:
-                assert await store.read(session_id) is None
-                await store.write(session_id, record_of(session_id, {"id": session_id}))
+                assert await read(store, session_id) is None
+                await write(store, record_of(session_id, {"id": session_id}))
             for session_id in ids:
-                assert record_of(session_id, {"id": session_id}) == await store.read(session_id)
-                await store.destroy(session_id)
-                assert await store.read(session_id) is None
+                assert record_of(session_id, {"id": session_id}) == await read(store, session_id)
+                await store.destroy(session_id, None)
+                assert await read(store, session_id) is None
 
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(there_and_back(folder))
@@ -254,7 +280,7 @@ def test_a_prefix_finds_what_begins_with_it(ids: list[str], data: st.DataObject)
     async def list_them(folder: str) -> None:
         async with FileSessionStore(folder) as store:
             for session_id in ids:
-                await store.write(session_id, record_of(session_id))
+                await write(store, record_of(session_id))
             expected = sorted(session_id for session_id in ids if session_id.startswith(prefix))
             assert expected == sorted([record.id for record in await all_of(store, prefix)])
 
@@ -268,9 +294,12 @@ def test_a_prefix_finds_what_begins_with_it(ids: list[str], data: st.DataObject)
 async def test_the_folder_is_made_private_and_hidden_from_git(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "sessions"
     async with FileSessionStore(path) as store:
-        await store.write(TIM, record_of())
+        await write(store, record_of())
         assert path.stat().st_mode & 0o777 == 0o700
-        assert {0o600} == {entry.stat().st_mode & 0o777 for entry in path.iterdir()}
+        assert {0o600} == {entry.stat().st_mode & 0o777 for entry in files_below(path)}
+        assert {0o700} == {
+            entry.stat().st_mode & 0o777 for entry in path.iterdir() if entry.is_dir()
+        }
         assert (path / ".gitignore").read_text() == "*\n"
 
 
@@ -290,73 +319,86 @@ async def test_files_of_others_are_left_alone(tmp_path: Path) -> None:
     assert {"mine"} == {path.read_text() for path in others}
 
 
-async def test_a_folder_is_for_one_store_at_a_time(tmp_path: Path) -> None:
+async def test_two_stores_share_a_folder_and_exclude_each_other(tmp_path: Path) -> None:
+    async with FileSessionStore(tmp_path) as first, FileSessionStore(tmp_path) as second:
+        mine = await held(first)
+        with pytest.raises(SessionBusy):
+            await held(second)
+        await held(second, "test:zoe")
+        await first.commit(record_of(), mine)
+        assert record_of() == await read(second)
+        other = await held(second)
+        with pytest.raises(SessionBusy):
+            await held(first)
+        with pytest.raises(LeaseLost):
+            await first.commit(record_of(state={"n": 2}), mine)
+        await second.destroy(TIM, other)
+        assert await read(first) is None
+
+
+async def test_a_store_that_closes_leaves_the_others_their_locks_and_leases(tmp_path: Path) -> None:
     async with FileSessionStore(tmp_path) as first:
-        await first.write(TIM, record_of())
-        with pytest.raises(SessionStoreUnavailable, match="is in use by another store") as caught:
-            await FileSessionStore(tmp_path).init()
-        assert isinstance(caught.value.__cause__, BlockingIOError)
-        assert record_of() == await first.read(TIM)
-    async with FileSessionStore(tmp_path) as second:
-        assert record_of() == await second.read(TIM)
+        async with FileSessionStore(tmp_path) as second:
+            mine = await held(second)
+        with pytest.raises(SessionBusy):
+            await held(first)
+        await first.commit(record_of(), mine)
+        assert record_of() == await read(first)
 
 
-async def test_a_folder_is_for_one_process_at_a_time(tmp_path: Path) -> None:
-    script = (
-        "import asyncio, sys\n"
-        "from barback.errors import SessionStoreUnavailable\n"
-        "from barback.stores.file import FileSessionStore\n"
-        "try:\n"
-        "    asyncio.run(FileSessionStore(sys.argv[1]).init())\n"
-        "except SessionStoreUnavailable as error:\n"
-        "    sys.exit(f'refused: {error}')\n"
-    )
-    command = [sys.executable, "-c", script, str(tmp_path)]
-    async with FileSessionStore(tmp_path):
-        refused = await asyncio.to_thread(
-            subprocess.run, command, capture_output=True, text=True, check=False
+async def test_two_stores_can_be_opened_at_once(tmp_path: Path) -> None:
+    folder = tmp_path / "deep" / "sessions"
+    for _ in range(20):
+        stores = [FileSessionStore(folder) for _ in range(4)]
+        await asyncio.gather(*(store.init() for store in stores))
+        await asyncio.gather(
+            *(write(store, record_of(f"test:{n}")) for n, store in enumerate(stores))
         )
-        assert "refused: " in refused.stderr
-        assert "in use by another store" in refused.stderr
-    allowed = await asyncio.to_thread(subprocess.run, command, check=False)
-    assert allowed.returncode == 0
+        assert [len(await all_of(store)) for store in stores] == [4] * 4
+        await asyncio.gather(*(store.close() for store in stores))
+        shutil.rmtree(folder.parent)
 
 
 async def test_a_closed_store_can_be_opened_again(tmp_path: Path) -> None:
     store = await FileSessionStore(tmp_path).init()
     assert store is await store.init()
-    await store.write(TIM, record_of())
+    await write(store, record_of())
     await store.close()
     await store.close()
     with pytest.raises(SessionStoreUnavailable, match="is not open: use `async with store`"):
-        await store.read(TIM)
+        await read(store)
     await store.init()
-    assert record_of() == await store.read(TIM)
+    assert record_of() == await read(store)
     await store.close()
 
 
 async def test_no_thread_is_left_after_closing(tmp_path: Path) -> None:
     async with FileSessionStore(tmp_path) as store:
-        await asyncio.gather(*(store.read(f"test:{number}") for number in range(20)))
+        await asyncio.gather(*(read(store, f"test:{number}") for number in range(20)))
     with pytest.raises(SessionStoreUnavailable):
         await FileSessionStore(tmp_path / ".lock").init()
     assert [one.name for one in threading.enumerate() if one.name.startswith("barback")] == []
 
 
-async def test_a_folder_is_free_though_a_forked_child_has_its_lock_file(tmp_path: Path) -> None:
+async def test_a_folder_is_free_though_a_copy_of_its_lock_file_is_open(tmp_path: Path) -> None:
     store = await FileSessionStore(tmp_path).init()
-    inherited = os.dup(store._lock)  # a fork has the same copy
+    inherited = os.dup(store._records._home._lock)  # as a fork has
     await store.close()
+    stray(tmp_path)
     async with FileSessionStore(tmp_path):
-        os.close(inherited)
+        assert asides(tmp_path) == [], "it was not alone"
+    os.close(inherited)
 
 
 async def test_every_operation_needs_an_open_store(tmp_path: Path) -> None:
     store = FileSessionStore(tmp_path)
     for operation in (
-        store.read(TIM),
-        store.write(TIM, record_of()),
-        store.destroy(TIM),
+        store.checkout(TIM, lease_on()),
+        store.commit(record_of(), lease_on()),
+        store.release(TIM, lease_on()),
+        store.renew([lease_on()]),
+        store.destroy(TIM, lease_on()),
+        store.destroy(TIM, None),
         store.due(0, 1),
         all_of(store),
     ):
@@ -386,46 +428,93 @@ async def test_a_folder_that_takes_no_files_is_found_out_when_opened(folder: Pat
         pass
 
 
-async def test_temporary_files_of_a_crash_are_cleared_away(tmp_path: Path) -> None:
-    stray = [
-        tmp_path / f"{name}.0123456789abcdef.tmp"
-        for name in (_file_name(TIM), ".gitignore", f"{file_of(tmp_path).stem}.{'a' * 16}.json")
+def stray(folder: Path) -> list[Path]:
+    """Temporary files as a crash leaves them."""
+    paths = [
+        folder / f"{name}.0123456789abcdef.tmp"
+        for name in (file_name(TIM), ".gitignore", f"{file_of(folder).stem}.{'a' * 16}.json")
     ]
-    for path in stray:
+    for path in paths:
         path.write_text("{")
+    return paths
+
+
+async def test_temporary_files_of_a_crash_are_cleared_away(tmp_path: Path) -> None:
+    stray(tmp_path)
     async with FileSessionStore(tmp_path) as store:
         assert asides(tmp_path) == []
         assert await all_of(store) == []
 
 
+async def test_temporary_files_of_a_store_that_is_open_are_not_cleared_away(tmp_path: Path) -> None:
+    async with FileSessionStore(tmp_path) as first:
+        paths = stray(tmp_path)
+        async with FileSessionStore(tmp_path):
+            assert sorted(paths) == sorted(asides(tmp_path))
+        old = time.time() - 3700
+        os.utime(paths[0], (old, old))  # but what has been there for an hour is
+        async with FileSessionStore(tmp_path):
+            assert sorted(paths[1:]) == sorted(asides(tmp_path))
+        assert await all_of(first) == []
+    async with FileSessionStore(tmp_path):
+        assert asides(tmp_path) == []
+
+
 async def test_a_folder_that_went_away_is_an_outage_and_not_new_users(tmp_path: Path) -> None:
     path = tmp_path / "sessions"
     async with FileSessionStore(path) as store:
-        await store.write(TIM, record_of())
+        await write(store, record_of())
+        lease = await held(store)
         path.rename(tmp_path / "moved")
-        await assert_unavailable(store)
+        await assert_unavailable(store, lease)
         path.mkdir()  # as a mount point is, without the disk
-        await assert_unavailable(store)
+        await assert_unavailable(store, lease)
         assert list(path.iterdir()) == []
+        for operation in (store.renew([lease]), store.release(TIM, lease)):
+            with pytest.raises(SessionStoreUnavailable, match="cannot lock"):
+                await operation
         path.rmdir()
         (tmp_path / "moved").rename(path)
-        assert record_of() == await store.read(TIM)
+        await store.commit(record_of(state={"n": 2}), lease)
+        assert record_of(state={"n": 2}) == await read(store)
+
+
+async def test_a_folder_that_took_anothers_place_is_not_written_to(tmp_path: Path) -> None:
+    path = tmp_path / "sessions"
+    async with FileSessionStore(path) as store:
+        lease = await held(store)
+        path.rename(tmp_path / "moved")
+        async with FileSessionStore(path) as other:
+            await write(other, record_of(state={"other": True}))
+            await assert_unavailable(store, lease)
+            assert record_of(state={"other": True}) == await read(other)
+        path.rename(tmp_path / "other")
+        (tmp_path / "moved").rename(path)
+        async with FileSessionStore(path) as third:
+            with pytest.raises(SessionBusy):  # both know the lease: they lock the same file again
+                await held(third)
+            await store.commit(record_of(), lease)
+            assert record_of() == await read(third)
 
 
 async def test_a_folder_whose_lock_file_was_removed_is_not_written_to(tmp_path: Path) -> None:
     async with FileSessionStore(tmp_path) as store:
-        await store.write(TIM, record_of())
+        await write(store, record_of())
+        lease = await held(store)
         (tmp_path / ".lock").unlink()
         async with FileSessionStore(tmp_path) as other:
-            await assert_unavailable(store)
-            assert record_of() == await other.read(TIM)
+            await assert_unavailable(store, lease)
+            await store.release(TIM, lease)
+            assert record_of() == await read(other)
 
 
-async def assert_unavailable(store: FileSessionStore) -> None:
+async def assert_unavailable(store: FileSessionStore, lease: Lease) -> None:
+    """What the store says of a session on which it once gave the lease."""
     for operation in (
-        store.read(TIM),
-        store.write(TIM, record_of(state={"new": True})),
-        store.destroy(TIM),
+        store.checkout(TIM, lease),
+        store.checkout("test:new", lease_on("test:new")),
+        store.commit(record_of(state={"new": True}), lease),
+        store.destroy(TIM, lease),
         store.due(10_000, 1),
         all_of(store),
     ):
@@ -439,32 +528,36 @@ async def assert_unavailable(store: FileSessionStore) -> None:
 async def test_a_disk_without_room_leaves_the_old_session(tmp_path: Path) -> None:
     old, new = record_of(state={"n": 1}), record_of(state={"text": "x" * 100_000})
     async with FileSessionStore(tmp_path) as store:
-        await store.write(TIM, old)
+        await write(store, old)
         refused = pytest.raises(SessionStoreUnavailable, match="It is as it was")
         with room_for(20_000), refused as caught:
-            await store.write(TIM, new)
+            await write(store, new)
         assert caught.value.session_id == TIM
         assert caught.value.store == "file"
         assert isinstance(caught.value.__cause__, OSError)
         assert caught.value.__cause__.errno == errno.EFBIG
         assert "xxx" not in str(caught.value)
         assert asides(tmp_path) == []
-        assert old == await store.read(TIM)
-        await store.write(TIM, new)
-        assert new == await store.read(TIM)
+        assert old == await read(store)
+        await write(store, new)
+        assert new == await read(store)
 
 
 async def test_a_folder_that_turns_read_only_leaves_the_old_session(folder: Path) -> None:
     with unprivileged():
         store = await FileSessionStore(folder).init()
-        await store.write(TIM, record_of())
+        await write(store, record_of())
+        lease = await held(store)
     with mode(folder, 0o500):
         with pytest.raises(SessionStoreUnavailable, match="was not written") as written:
-            await store.write(TIM, record_of(state={"n": 2}))
-        with pytest.raises(SessionStoreUnavailable, match="was not destroyed") as destroyed:
-            await store.destroy(TIM)
-        assert record_of() == await store.read(TIM)
-    for caught in (written, destroyed):
+            await store.commit(record_of(state={"n": 2}), lease)
+        refusals = [written]
+        for how in (lease, None):
+            with pytest.raises(SessionStoreUnavailable, match="was not destroyed") as destroyed:
+                await store.destroy(TIM, how)
+            refusals.append(destroyed)
+        assert record_of() == await read(store)
+    for caught in refusals:
         assert isinstance(caught.value.__cause__, PermissionError)
     await store.close()
 
@@ -472,24 +565,42 @@ async def test_a_folder_that_turns_read_only_leaves_the_old_session(folder: Path
 async def test_a_file_that_may_not_be_read_is_an_outage_and_not_a_new_user(folder: Path) -> None:
     with unprivileged():
         store = await FileSessionStore(folder).init()
-        await store.write(TIM, record_of())
+        await write(store, record_of())
+        lease = await held(store)
     with mode(file_of(folder), 0o000):
-        for operation in (store.read(TIM), all_of(store), store.write(TIM, record_of())):
+        for operation in (
+            store.checkout(TIM, lease),
+            all_of(store),
+            store.commit(record_of(), lease),
+            store.destroy(TIM, lease),
+        ):
             with pytest.raises(SessionStoreUnavailable, match="cannot be read now") as caught:
                 await operation
             assert isinstance(caught.value.__cause__, PermissionError)
-    assert record_of() == await store.read(TIM)
+    await store.release(TIM, lease)
+    assert record_of() == await read(store)
     await store.close()
 
 
 async def test_a_folder_that_may_not_be_entered_is_an_outage(folder: Path) -> None:
     with unprivileged():
         store = await FileSessionStore(folder).init()
-        await store.write(TIM, record_of())
+        await write(store, record_of())
+        lease = await held(store)
     with mode(folder, 0o000):
-        for operation in (store.read(TIM), store.read("test:tom"), store.write(TIM, record_of())):
-            with pytest.raises(SessionStoreUnavailable, match="cannot be read now"):
+        for operation in (
+            store.checkout(TIM, lease),
+            store.checkout("test:tom", lease_on("test:tom")),
+            store.release(TIM, lease),
+            all_of(store),
+        ):
+            with pytest.raises(SessionStoreUnavailable, match=r"cannot (be|lock)") as caught:
                 await operation
+            assert isinstance(caught.value.__cause__, PermissionError)
+        with pytest.raises(SessionStoreUnavailable, match="was not written"):
+            await store.commit(record_of(state={"n": 2}), lease)
+    await store.release(TIM, lease)
+    assert record_of() == await read(store)
     await store.close()
 
 
@@ -501,12 +612,18 @@ async def test_a_folder_that_may_not_be_listed_is_an_outage(folder: Path) -> Non
     await store.close()
 
 
-class Observed(FileSessionStore):
+def store_on(files: type[RecordFiles], folder: Path) -> FileSessionStore:
+    """A store that does with files as `files` does."""
+    store = FileSessionStore(folder)
+    store._records = files(store.name, store._folder)
+    store._leases._check = store._records.check_folder
+    return store
+
+
+class Observed(RecordFiles):
     """Notes the order in which the steps of a write are done."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        self.steps: list[str] = []
+    steps: list[str]
 
     def _put_in_place(self, aside: str, path: str) -> None:
         super()._put_in_place(aside, path)
@@ -521,38 +638,42 @@ async def test_a_write_is_flushed_before_it_takes_its_place_and_so_is_the_name_a
     def noted(descriptor: int) -> None:
         flush(descriptor)
         folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
-        store.steps.append("flush the folder" if folder else "flush the file")
+        steps.append("flush the folder" if folder else "flush the file")
 
-    async with Observed(tmp_path) as store:
+    steps: list[str] = []
+    monkeypatch.setattr(Observed, "steps", steps, raising=False)
+    async with store_on(Observed, tmp_path) as store:
         monkeypatch.setattr(os, "fsync", noted)
-        store.steps.clear()
-        await store.write(TIM, record_of())
-        assert store.steps == ["flush the file", "replace", "flush the folder"]
-        store.steps.clear()
-        await store.destroy(TIM)
-        assert store.steps == ["flush the folder"]
+        steps.clear()
+        await write(store, record_of())
+        assert steps == ["flush the file", "replace", "flush the folder"]
+        steps.clear()
+        await read(store)  # a lease needs no flush
+        assert steps == []
+        await store.destroy(TIM, None)
+        assert steps == ["flush the folder"]
 
 
-class LosesFolder(FileSessionStore):
+class LosesFolder(RecordFiles):
     """Its folder is moved away between a file's replacement and the flush of the folder."""
-
-    losing = False
 
     def _put_in_place(self, aside: str, path: str) -> None:
         super()._put_in_place(aside, path)
-        if self.losing:
+        if ".gitignore" not in path:
             self._folder.rename(f"{self._folder}-moved")
 
 
 async def test_a_write_that_may_not_last_is_unknown(tmp_path: Path) -> None:
-    async with LosesFolder(tmp_path / "sessions") as store:
-        store.losing = True
+    async with store_on(LosesFolder, tmp_path / "sessions") as store:
+        lease = await held(store)
         with pytest.raises(CommitUnknown, match="is not known") as caught:
-            await store.write(TIM, record_of())
+            await store.commit(record_of(), lease)
         assert caught.value.session_id == TIM
         assert isinstance(caught.value.__cause__, FileNotFoundError)
     async with FileSessionStore(tmp_path / "sessions-moved") as store:
-        assert record_of() == await store.read(TIM)
+        assert [record_of()] == await all_of(store)
+        await store.release(TIM, lease)  # it was not given back, so that the turn may look again
+        assert record_of() == await read(store)
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder that cannot be flushed")
@@ -571,11 +692,11 @@ def test_a_file_system_that_cannot_flush_folders_is_no_failure() -> None:
 
 async def test_a_destroyed_session_is_gone_and_twice_is_no_error(tmp_path: Path) -> None:
     async with FileSessionStore(tmp_path) as store:
-        await store.write(TIM, record_of())
-        await store.destroy(TIM)
+        await write(store, record_of())
+        await store.destroy(TIM, None)
         assert not file_of(tmp_path).exists()
-        assert await store.read(TIM) is None
-        await store.destroy(TIM)
+        assert await read(store) is None
+        await store.destroy(TIM, None)
 
 
 # Files that cannot be understood
@@ -601,8 +722,13 @@ async def test_a_bad_file_is_reported_kept_and_never_overwritten(
 ) -> None:
     path = file_of(tmp_path)
     async with FileSessionStore(tmp_path) as store:
+        lease = await held(store)
         path.write_bytes(BAD[kind])
-        for operation in (store.read(TIM), store.read(TIM), store.write(TIM, record_of())):
+        for operation in (
+            store.checkout(TIM, lease),
+            store.checkout(TIM, lease),
+            store.commit(record_of(), lease),
+        ):
             with pytest.raises(SessionUnreadable) as caught:
                 await operation
             assert str(path) in str(caught.value)
@@ -619,13 +745,16 @@ async def test_a_bad_file_is_reported_kept_and_never_overwritten(
         assert str(kept) in message
         assert "swordfish" not in message
 
-        await store.destroy(TIM)
+        await store.release(TIM, lease)
+        with pytest.raises(SessionUnreadable):  # and so to a turn that begins
+            await read(store)
+        await store.destroy(TIM, None)
         assert not path.exists()
         assert [kept] == list((tmp_path / "unreadable").iterdir())
         assert BAD[kind] == kept.read_bytes()
-        assert await store.read(TIM) is None
-        await store.write(TIM, record_of())
-        assert record_of() == await store.read(TIM)
+        assert await read(store) is None
+        await write(store, record_of())
+        assert record_of() == await read(store)
         assert asides(tmp_path) == []
 
 
@@ -637,7 +766,7 @@ def test_a_damaged_file_is_a_record_or_unreadable(at: int, length: int, damage: 
         async with FileSessionStore(folder) as store:
             file_of(folder).write_bytes(damaged)
             try:
-                record = await store.read(TIM)
+                record = await read(store)
             except SessionUnreadable:
                 assert damaged == file_of(folder).read_bytes()
             else:
@@ -650,14 +779,14 @@ def test_a_damaged_file_is_a_record_or_unreadable(at: int, length: int, damage: 
 
 async def test_mending_a_bad_file_in_place_does_not_change_the_copy(tmp_path: Path) -> None:
     async with FileSessionStore(tmp_path) as store:
-        await store.write(TIM, record_of())
+        await write(store, record_of())
         good = file_of(tmp_path).read_bytes()
         file_of(tmp_path).write_bytes(good[:-10])
         with pytest.raises(SessionUnreadable):
-            await store.read(TIM)
+            await read(store)
         with file_of(tmp_path).open("r+b") as file:
             file.write(good)
-        assert record_of() == await store.read(TIM)
+        assert record_of() == await read(store)
     (kept,) = (tmp_path / "unreadable").iterdir()
     assert good[:-10] == kept.read_bytes()
 
@@ -667,7 +796,7 @@ async def test_each_bad_content_is_kept_once(tmp_path: Path) -> None:
         file_of(tmp_path).write_bytes(content)
         async with FileSessionStore(tmp_path) as store:
             with pytest.raises(SessionUnreadable):
-                await store.read(TIM)
+                await read(store)
     kept = (tmp_path / "unreadable").iterdir()
     assert sorted(path.read_bytes() for path in kept) == [b"one", b"two"]
 
@@ -678,13 +807,16 @@ async def test_a_folder_in_place_of_the_file_is_a_bad_file(
     path = file_of(tmp_path)
     (path / "inside").mkdir(parents=True)
     async with FileSessionStore(tmp_path) as store:
-        for operation in (store.read(TIM), store.write(TIM, record_of())):
+        path.rename(tmp_path / "away")
+        lease = await held(store)
+        (tmp_path / "away").rename(path)
+        for operation in (store.checkout(TIM, lease), store.commit(record_of(), lease)):
             with pytest.raises(SessionUnreadable, match="is left as it is: restore"):
                 await operation
         assert (path / "inside").is_dir()
         assert len(caplog.records) == 1
-        await store.destroy(TIM)
-        assert await store.read(TIM) is None
+        await store.destroy(TIM, None)
+        assert await read(store) is None
         (kept,) = (tmp_path / "unreadable").iterdir()
         assert (kept / "inside").is_dir()
 
@@ -696,9 +828,9 @@ async def test_a_bad_file_is_reported_even_if_it_cannot_be_copied(
     async with FileSessionStore(tmp_path) as store:
         file_of(tmp_path).write_bytes(b"{")
         with pytest.raises(SessionUnreadable):
-            await store.read(TIM)
+            await read(store)
         with pytest.raises(SessionStoreUnavailable, match="was not destroyed"):
-            await store.destroy(TIM)
+            await store.destroy(TIM, None)
     assert "could not be copied" in caplog.text
     assert file_of(tmp_path).read_bytes() == b"{"
 
@@ -708,16 +840,17 @@ async def test_a_session_of_newer_code_is_neither_bad_nor_overwritten(
 ) -> None:
     newer = msgspec.structs.replace(record_of(), format=99).encode()
     async with FileSessionStore(tmp_path) as store:
+        lease = await held(store)
         file_of(tmp_path).write_bytes(newer)
-        for operation in (store.read(TIM), store.write(TIM, record_of())):
+        for operation in (store.checkout(TIM, lease), store.commit(record_of(), lease)):
             with pytest.raises(SessionTooNew, match="Update barback") as caught:
                 await operation
             assert str(file_of(tmp_path)) in str(caught.value)
         assert newer == file_of(tmp_path).read_bytes()
         assert not (tmp_path / "unreadable").exists()
         assert caplog.records == []
-        await store.destroy(TIM)
-        assert await store.read(TIM) is None
+        await store.destroy(TIM, None)
+        assert await read(store) is None
 
 
 # Listing
@@ -726,11 +859,11 @@ async def test_a_session_of_newer_code_is_neither_bad_nor_overwritten(
 async def test_listing_goes_page_by_page(tmp_path: Path) -> None:
     ids = {f"test:{number}" for number in range(150)}
     async with FileSessionStore(tmp_path) as store:
-        await asyncio.gather(*(store.write(one, record_of(one)) for one in ids))
+        await asyncio.gather(*(write(store, record_of(one)) for one in ids))
         listing = store.all()
         first = [(await anext(listing)).id for _ in range(64)]
         for session_id in ids.difference(first):  # what is destroyed meanwhile is not read ahead
-            await store.destroy(session_id)
+            await store.destroy(session_id, None)
         assert [record.id async for record in listing] == []
         assert set(first) == {record.id for record in await all_of(store)}
 
@@ -739,7 +872,7 @@ async def test_a_bad_file_hides_no_other_session_from_a_listing(tmp_path: Path) 
     ids = [f"test:{number}" for number in range(70)]
     async with FileSessionStore(tmp_path) as store:
         for session_id in ids:
-            await store.write(session_id, record_of(session_id, expires_at=5_000))
+            await write(store, record_of(session_id, expires_at=5_000))
         file_of(tmp_path, ids[0]).write_bytes(b"")
         shutil.copy(file_of(tmp_path, ids[2]), file_of(tmp_path, ids[1]))
         listed = set()
@@ -760,8 +893,8 @@ async def test_due_are_those_whose_time_is_over(tmp_path: Path) -> None:
     async with FileSessionStore(tmp_path) as store:
         for number in range(100):
             session_id = f"test:{number}"
-            await store.write(session_id, record_of(session_id, expires_at=number))
-        await store.write("test:ever", record_of("test:ever", expires_at=None))
+            await write(store, record_of(session_id, expires_at=number))
+        await write(store, record_of("test:ever", expires_at=None))
         due = await store.due(9, 100)
         assert set(range(10)) == {record.expires_at for record in due}
         assert len(await store.due(99, 3)) == 3
@@ -772,91 +905,138 @@ async def test_due_are_those_whose_time_is_over(tmp_path: Path) -> None:
 # Cancellation
 
 
-class Gated(FileSessionStore):
+class Gated(RecordFiles):
     """Its writes wait at a gate, between the temporary file's content and its flush."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        self.arrived = threading.Semaphore(0)
-        self.gate = threading.Event()
-        self.gate.set()
+    arrived: threading.Semaphore
+    gate: threading.Event
 
-    def _fill(self, file: BinaryIO, data: bytes) -> None:
-        super()._fill(file, data)
+    def _fill(self, descriptor: int, data: bytes) -> None:
+        super()._fill(descriptor, data)
         self.arrived.release()
         assert self.gate.wait(30)
 
 
-async def test_a_cancelled_write_is_finished_before_the_next_operation(tmp_path: Path) -> None:
-    async with Gated(tmp_path) as store:
-        await asyncio.to_thread(store.arrived.acquire)  # the .gitignore
-        store.gate.clear()
-        task = asyncio.create_task(store.write(TIM, record_of(state={"n": 1})))
-        await asyncio.to_thread(store.arrived.acquire)
+@pytest.fixture
+def gated(tmp_path: Path) -> FileSessionStore:
+    store = store_on(Gated, tmp_path)
+    files = gate_of(store)
+    files.arrived, files.gate = threading.Semaphore(0), threading.Event()
+    files.gate.set()
+    return store
+
+
+def gate_of(store: FileSessionStore) -> Gated:
+    assert isinstance(store._records, Gated)
+    return store._records
+
+
+async def close_the_gate(store: FileSessionStore) -> None:
+    await asyncio.to_thread(gate_of(store).arrived.acquire)  # the .gitignore has gone through
+    gate_of(store).gate.clear()
+
+
+async def test_a_cancelled_commit_is_finished_before_the_next_operation(
+    gated: FileSessionStore, tmp_path: Path
+) -> None:
+    async with gated as store:
+        lease = await held(store)
+        await close_the_gate(store)
+        task = asyncio.ensure_future(store.commit(record_of(state={"n": 1}), lease))
+        await asyncio.to_thread(gate_of(store).arrived.acquire)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
+        mine, next_one = lease_on(version=1), lease_on()
         after = asyncio.gather(
-            store.read(TIM),
-            store.write(TIM, record_of(state={"n": 2})),
-            store.read(TIM),
+            store.checkout(TIM, mine),
+            store.commit(record_of(state={"n": 2}), mine),
+            store.checkout(TIM, next_one),
         )
-        store.gate.set()
+        gate_of(store).gate.set()
         first, _, second = await after
     assert record_of(state={"n": 1}) == first
     assert record_of(state={"n": 2}) == second
     assert asides(tmp_path) == []
 
 
-async def test_a_write_cancelled_in_the_queue_is_carried_out(tmp_path: Path) -> None:
-    async with Gated(tmp_path) as store:
-        await asyncio.to_thread(store.arrived.acquire)  # the .gitignore
-        store.gate.clear()
-        first = asyncio.create_task(store.write(TIM, record_of(state={"n": 1})))
-        await asyncio.to_thread(store.arrived.acquire)
-        second = asyncio.create_task(store.write(TIM, record_of(state={"n": 2})))
+async def test_a_commit_cancelled_in_the_queue_is_carried_out(gated: FileSessionStore) -> None:
+    async with gated as store:
+        lease = await held(store)
+        await close_the_gate(store)
+        first = asyncio.ensure_future(store.commit(record_of(state={"n": 1}), lease, keep=True))
+        await asyncio.to_thread(gate_of(store).arrived.acquire)
+        lease = lease_on(token=lease.token, version=1)
+        second = asyncio.ensure_future(store.commit(record_of(state={"n": 2}), lease))
         await asyncio.sleep(0)  # it is queued
         second.cancel()
-        store.gate.set()
+        gate_of(store).gate.set()
         await first
         with pytest.raises(asyncio.CancelledError):
             await second
-        assert record_of(state={"n": 2}) == await store.read(TIM)
+        assert record_of(state={"n": 2}) == await read(store)
 
 
-async def test_closing_waits_for_a_write_on_its_way(tmp_path: Path) -> None:
-    store = await Gated(tmp_path).init()
-    await asyncio.to_thread(store.arrived.acquire)
-    store.gate.clear()
-    writing = asyncio.create_task(store.write(TIM, record_of()))
-    await asyncio.to_thread(store.arrived.acquire)
+async def test_closing_waits_for_a_write_on_its_way(
+    gated: FileSessionStore, tmp_path: Path
+) -> None:
+    store = await gated.init()
+    lease = await held(store)
+    await close_the_gate(store)
+    writing = asyncio.ensure_future(store.commit(record_of(), lease))
+    await asyncio.to_thread(gate_of(store).arrived.acquire)
     closing = asyncio.create_task(store.close())
     await asyncio.sleep(0)  # it has begun
     assert store._workers == ()
-    with pytest.raises(SessionStoreUnavailable, match="is in use"):
-        await FileSessionStore(tmp_path).init()
+    async with FileSessionStore(tmp_path):
+        assert len(asides(tmp_path)) == 1, "the folder was not held until the end"
     closing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await closing
-    store.gate.set()
+    gate_of(store).gate.set()
     await writing
     # The cancelled closing goes on by itself.
     await asyncio.gather(*asyncio.all_tasks().difference([asyncio.current_task()]))
+    stray(tmp_path)
     async with FileSessionStore(tmp_path) as reopened:
-        assert record_of() == await reopened.read(TIM)
+        assert asides(tmp_path) == [], "the folder was not given back"
+        assert record_of() == await read(reopened)
 
 
-async def test_a_cancelled_opening_gives_the_folder_back(tmp_path: Path) -> None:
-    store = Gated(tmp_path)
-    store.gate.clear()
-    opening = asyncio.create_task(store.init())
-    await asyncio.to_thread(store.arrived.acquire)
+def test_a_loop_that_ends_leaves_its_commit_to_the_store(
+    gated: FileSessionStore, tmp_path: Path
+) -> None:
+    async def begin() -> None:
+        await gated.init()
+        lease = await held(gated)
+        await close_the_gate(gated)
+        begun = asyncio.ensure_future(gated.commit(record_of(), lease))
+        await asyncio.to_thread(gate_of(gated).arrived.acquire)
+        assert not begun.done()
+
+    async def look() -> Record | None:
+        async with FileSessionStore(tmp_path) as store:
+            return await read(store)
+
+    asyncio.run(begin())
+    gate_of(gated).gate.set()
+    asyncio.run(gated.close())
+    assert record_of() == asyncio.run(look())
+
+
+async def test_a_cancelled_opening_gives_the_folder_back(
+    gated: FileSessionStore, tmp_path: Path
+) -> None:
+    gate_of(gated).gate.clear()
+    opening = asyncio.create_task(gated.init())
+    await asyncio.to_thread(gate_of(gated).arrived.acquire)
     opening.cancel()
-    store.gate.set()
+    gate_of(gated).gate.set()
     with pytest.raises(asyncio.CancelledError):
         await opening
+    stray(tmp_path)
     async with FileSessionStore(tmp_path):
-        pass
+        assert asides(tmp_path) == []
 
 
 # Making one
@@ -868,6 +1048,7 @@ def test_a_store_has_documented_defaults(tmp_path: Path, monkeypatch: pytest.Mon
     assert store.name == "file"
     assert store.dirname == ".sessions"
     assert store.expires_in == ONE_YEAR
+    assert store.timeout == 5
     assert FileSessionStore(tmp_path, expires_in=None).expires_in is None
     assert FileSessionStore(tmp_path, expires_in=1.5).expires_in == timedelta(seconds=90)
 
@@ -902,6 +1083,19 @@ def test_a_url_names_the_folder(url: str, dirname: str, expires_in: timedelta | 
     store = FileSessionStore.from_url(url)
     assert store.dirname == dirname
     assert store.expires_in == expires_in
+    assert store.timeout == 5
+
+
+def test_a_url_may_say_how_long_to_wait() -> None:
+    store = FileSessionStore.from_url("file:.sessions?timeout=0.5&expires_in=30")
+    assert store.timeout == 0.5
+    assert store.expires_in == timedelta(minutes=30)
+
+
+@pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf"), "5", None])
+def test_a_wait_is_a_number_of_seconds(timeout: Any) -> None:
+    with pytest.raises(ConfigurationError, match="timeout must be a number of seconds"):
+        FileSessionStore(timeout=timeout)
 
 
 @pytest.mark.parametrize(
@@ -909,6 +1103,7 @@ def test_a_url_names_the_folder(url: str, dirname: str, expires_in: timedelta | 
     [
         ("file:", "needs the name of a folder"),
         ("file:x?expire_in=3", "no option 'expire_in'; it has expires_in"),
+        ("file:x?timeout=never", "timeout must be a number of seconds"),
         ("file:x?expires_in=soon", "expires_in cannot be 'soon'"),
         ("file:x?expires_in=0", "expires_in must be more than zero"),
         ("file:x?expires_in=nan", "expires_in must be a finite number"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import weakref
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import ClassVar, Self
 
 import pytest
@@ -62,12 +62,21 @@ class Driver(SessionStore):
 
 
 class ListedDriver(Driver, ListedStore):
+    def __init__(self) -> None:
+        super().__init__()
+        self.left = 0
+
     async def all(self, prefix: str = "") -> AsyncIterator[Record]:
-        for session_id, record in self.records.items():
-            if session_id.startswith(prefix):
-                yield record
+        self.fail()
+        try:
+            for session_id, record in self.records.items():
+                if session_id.startswith(prefix):
+                    yield record
+        finally:
+            self.left += 1
 
     async def due(self, before: int, limit: int) -> list[Record]:
+        self.fail()
         return [record for record in self.records.values() if record.expired(before)][:limit]
 
 
@@ -330,3 +339,30 @@ async def test_a_driver_that_lists_is_listed() -> None:
     assert [zoe] == [record async for record in store.all("test:z")]
     assert [tim] == await store.due(1, 10)
     assert zoe == await peek(store, "test:zoe")
+
+
+async def test_what_a_driver_raises_while_it_lists_is_barbacks_own_error() -> None:
+    driver = ListedDriver()
+    store = LocalLeases(driver)
+    await put(store)
+    driver.error = ZeroDivisionError()
+    with pytest.raises(SessionStoreUnavailable, match="driver store failed to list") as listed:
+        async for _ in store.all():
+            pass
+    driver.error = ZeroDivisionError()
+    with pytest.raises(SessionStoreUnavailable, match="driver store failed to list") as due:
+        await store.due(1, 10)
+    assert isinstance(listed.value.__cause__, ZeroDivisionError)
+    assert isinstance(due.value.__cause__, ZeroDivisionError)
+
+
+async def test_who_leaves_a_list_early_leaves_the_drivers_too() -> None:
+    driver = ListedDriver()
+    store = LocalLeases(driver)
+    await put(store, TIM)
+    await put(store, "test:zoe")
+    records = store.all()
+    await anext(records)
+    assert isinstance(records, AsyncGenerator)
+    await records.aclose()
+    assert driver.left == 1

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.every_store import SHARED, own_url
+
 if os.name != "nt":
     import pty
 
@@ -41,10 +43,13 @@ def test_the_talk_is_held_letter_for_letter(store: str | None, tmp_path: Path) -
     assert talk("Hi\nTim\n", *arguments) == TALK
 
 
-def test_after_a_restart_it_still_knows_what_it_was_told(tmp_path: Path) -> None:
-    store = f"file:{tmp_path}/sessions"
-    first = talk("Hi\n", "--store", store)
-    second = talk("Tim\n", "--store", store)
+@pytest.mark.parametrize("store", SHARED)
+def test_after_a_restart_it_still_knows_what_it_was_told(
+    store: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    url = own_url(store, request, tmp_path)
+    first = talk("Hi\n", "--store", url)
+    second = talk("Tim\n", "--store", url)
     assert first + second == TALK
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from barback.stores.base import LeasedStore, SessionStore
-from barback.stores.file import FileSessionStore, _file_name
+from barback.stores.file import FileSessionStore
+from barback.stores.file_records import file_name
 from barback.stores.memory import MemorySessionStore
 from barback.testing.contract import ListedStoreContract, StoreContract
 
@@ -30,7 +31,7 @@ class TestFile(ListedStoreContract):
 
     async def damage(self, store: SessionStore | LeasedStore, session_id: str) -> None:
         assert isinstance(store, FileSessionStore)
-        path = Path(store.dirname) / _file_name(session_id)
+        path = Path(store.dirname) / file_name(session_id)
         data = path.read_bytes()
         path.write_bytes(data[: len(data) // 2])
 

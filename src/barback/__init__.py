@@ -41,8 +41,14 @@ from barback.stores.url import open_store
 from barback.turn import Outcome
 
 if TYPE_CHECKING:
+    from barback.stores.copying import copy_store
     from barback.stores.file import FileSessionStore
+    from barback.stores.mongo import MongoSessionStore as MongoSessionStore
+    from barback.stores.postgres import PostgresSessionStore as PostgresSessionStore
+    from barback.stores.redis import RedisSessionStore as RedisSessionStore
+    from barback.stores.sqlite import SQLiteSessionStore
 
+# Without the stores that need an extra: `from barback import *` works with none installed.
 __all__ = [
     "BarbackError",
     "Bot",
@@ -72,6 +78,7 @@ __all__ = [
     "Outcome",
     "Record",
     "Redeliver",
+    "SQLiteSessionStore",
     "Scope",
     "ServingChannel",
     "Session",
@@ -84,17 +91,32 @@ __all__ = [
     "TurnDeadlock",
     "TurnEnded",
     "User",
+    "copy_store",
     "open_store",
 ]
 
 
 if not TYPE_CHECKING:  # a type checker is to find names that are misspelt
+    _LAZY = {
+        "FileSessionStore": "barback.stores.file",
+        "MongoSessionStore": "barback.stores.mongo",
+        "PostgresSessionStore": "barback.stores.postgres",
+        "RedisSessionStore": "barback.stores.redis",
+        "SQLiteSessionStore": "barback.stores.sqlite",
+        "copy_store": "barback.stores.copying",
+    }
 
     def __getattr__(name: str) -> Any:
-        """Load a driver when it is first asked for: importing barback loads none."""
-        if name == "FileSessionStore":
-            from barback.stores.file import FileSessionStore  # noqa: PLC0415
+        """Load a driver when it is first asked for: importing barback loads none.
 
-            return FileSessionStore
+        Raises `MissingExtra` where what the driver needs is not installed.
+        """
+        if name in _LAZY:
+            from importlib import import_module  # noqa: PLC0415
+
+            return getattr(import_module(_LAZY[name]), name)
         message = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(message, name=name)
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

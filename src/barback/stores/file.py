@@ -1,38 +1,31 @@
-"""The file store: one readable JSON file per session, for the one process that has the folder."""
+"""The file store: one readable JSON file per session, for the processes of one machine."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
+import math
 import os
 import re
-import secrets
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, ClassVar, Final, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple, TypeVar, TypeVarTuple
 from urllib.parse import unquote
+from weakref import WeakSet
 
-import msgspec
-
-from barback.errors import (
-    CommitUnknown,
-    ConfigurationError,
-    SessionStoreUnavailable,
-    SessionTooNew,
-    SessionUnreadable,
-)
-from barback.record import Record
-from barback.stores.base import ONE_YEAR, ListedStore, duration
-from barback.stores.folder import NO_LOCK, give_lock_back, make_folder, names, sync, take_lock
+from barback.errors import ConfigurationError, SessionStoreUnavailable, SessionUnreadable
+from barback.stores import answers
+from barback.stores.base import ONE_YEAR, Lease, LeasedStore, duration
+from barback.stores.file_leases import SHARDS, LeaseFiles, LockedLeases
+from barback.stores.file_records import RecordFiles
 from barback.stores.url import parse_url
+from barback.stores.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from datetime import timedelta
     from typing import Self
+
+    from barback.record import Record
 
 __all__ = ["FileSessionStore"]
 
@@ -41,29 +34,26 @@ logger = logging.getLogger("barback")
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-LOCK: Final = ".lock"
-GITIGNORE: Final = ".gitignore"
-UNREADABLE: Final = "unreadable"
-OURS: Final = re.compile(r"[a-z0-9_-]{0,40}-[0-9a-f]{64}\.json")
-ASIDE: Final = re.compile(r"(\.gitignore|[a-z0-9_-]+(\.[0-9a-f]{16})?\.json)\.[0-9a-f]{16}\.tmp")
-PAGE: Final = 64
-
-# Windows refuses to replace a file that another thread is reading.
-WORKERS: Final = 1 if os.name == "nt" else 4
+LEASES: Final = ".leases"
+WORKERS: Final = 4  # threads for sessions; listing has one more
+LISTING: Final = -1
 
 
-class FileSessionStore(ListedStore):
-    """Sessions as files that a person can read, in a folder that one process has to itself.
+class FileSessionStore(LeasedStore):
+    """Sessions as files that a person can read, in a folder that processes of one machine share.
 
     - `dirname`: the folder, `.sessions` unless set; made if it is absent. A relative one starts
       at the working directory of the moment the store is made.
     - `expires_in`: minutes or a timedelta after a session's last activity, one year unless set;
       None is never.
+    - `timeout`: seconds for which an operation waits for one of another process on the same
+      session, or on one of its neighbours, to end: 5 unless set. Only a process that has been
+      stopped half-way takes that long; then `SessionStoreUnavailable` is raised.
 
-    Durability: a write that has returned survives a crash of the process and, as far as the disk
+    Durability: a commit that has returned survives a crash of the process and, as far as the disk
     keeps what `fsync` gives it, of the machine. A session is its old self or its new one, never
-    half of each. The folder must be on a disk of this machine: locks and `fsync` mean less on
-    some network file systems.
+    half of each. Leases end with the machine, and their clock is the machine's. The folder must be
+    on a disk of this machine: locks and `fsync` mean less on some network file systems.
 
     A file that cannot be understood is never taken for a missing session and never overwritten:
     reading or writing the session raises `SessionUnreadable`, the file is copied once into the
@@ -77,25 +67,35 @@ class FileSessionStore(ListedStore):
         dirname: str | os.PathLike[str] = ".sessions",
         *,
         expires_in: float | timedelta | None = ONE_YEAR,
+        timeout: float = 5.0,
     ) -> None:
         self.dirname = os.fspath(dirname)
         if not self.dirname or "\0" in self.dirname:
             message = f"A file store needs the name of a folder, not {self.dirname!r}."
             raise ConfigurationError(message)
+        if not isinstance(timeout, (int, float)) or not 0 < timeout < math.inf:
+            message = f"timeout must be a number of seconds greater than zero, not {timeout!r}."
+            raise ConfigurationError(message)
         self.expires_in = duration(expires_in)
+        self.timeout = timeout
         self._folder = Path(self.dirname).absolute()
-        self._lock_path = self._folder / LOCK
-        self._workers: tuple[ThreadPoolExecutor, ...] = ()
-        self._lock = NO_LOCK
-        self._reported: set[str] = set()
+        self._records = RecordFiles(self.name, self._folder)
+        self._leases = LeaseFiles(
+            self.name,
+            self._folder / LEASES,
+            timeout=timeout,
+            check=self._records.check_folder,
+        )
+        self._workers: tuple[Worker, ...] = ()
 
     @classmethod
     def from_url(cls, url: str) -> FileSessionStore:
         """Open `file:relative/folder` or `file:///absolute/folder`, percent-encoded where needed.
 
-        It has one parameter, `expires_in` (minutes, or `never`). Raises `ConfigurationError`.
+        Its parameters are `expires_in` (minutes, or `never`) and `timeout` (seconds). Raises
+        `ConfigurationError`.
         """
-        address, options = parse_url(url, allowed={"expires_in": float})
+        address, options = parse_url(url, allowed={"expires_in": float, "timeout": float})
         if re.match("file://(?!/)", url):
             message = (  # without the rest: it may hold a password
                 "A file URL with two slashes names another machine. Write file:folder for one "
@@ -108,44 +108,67 @@ class FileSessionStore(ListedStore):
         return cls(path, **options)
 
     async def init(self) -> Self:
-        """Make the folder, take it for this store alone, and clear away what a crash left.
+        """Make the folder, join those who have it open, and clear away what a crash left.
 
-        Raises `SessionStoreUnavailable` if another store has it, or if it cannot be written to.
+        Raises `SessionStoreUnavailable` if it cannot be written to.
         """
         if self._workers:
             return self
-        workers = tuple(ThreadPoolExecutor(1, "barback-file") for _ in range(WORKERS))
+        workers = tuple(Worker("barback-file") for _ in range(WORKERS + 1))
         try:
-            await _carry_out(workers[0], self._open)
+            await workers[LISTING].do(self._open)
         except BaseException:
             await asyncio.to_thread(self._let_go, workers)
             raise
         self._workers = workers
+        _opened.add(self)
         return self
 
     async def close(self) -> None:
-        """Finish what is under way, then give the folder back."""
+        """Finish what is under way, then leave the folder to the others."""
         workers, self._workers = self._workers, ()
         if workers:
+            _opened.discard(self)
             await asyncio.shield(asyncio.to_thread(self._let_go, workers))
 
-    async def read(self, session_id: str) -> Record | None:
-        """See `SessionStore.read`."""
-        return await self._run(session_id, self._load, self._path(session_id), session_id)
+    def checkout(self, session_id: str, lease: Lease) -> Awaitable[Record | None]:
+        """See `LeasedStore.checkout`."""
+        place = self._place(session_id)
+        return self._run(place.shard, self._checkout, place, lease)
 
-    async def write(self, session_id: str, record: Record) -> None:
-        """See `SessionStore.write`. Raises `SessionUnreadable` rather than replace such a file."""
-        await self._run(session_id, self._write, session_id, record)
+    def commit(self, record: Record, lease: Lease, *, keep: bool = False) -> Awaitable[None]:
+        """See `LeasedStore.commit`. Raises `SessionUnreadable` rather than replace such a file."""
+        place = self._place(record.id)
+        return self._run(place.shard, self._commit, place, record, lease, keep)
 
-    async def destroy(self, session_id: str) -> None:
-        """See `SessionStore.destroy`. A file that cannot be understood is moved, not deleted."""
-        await self._run(session_id, self._destroy, session_id)
+    def release(self, session_id: str, lease: Lease) -> Awaitable[None]:
+        """See `LeasedStore.release`."""
+        place = self._place(session_id)
+        return self._run(place.shard, self._release, place, lease)
+
+    async def renew(self, leases: Sequence[Lease]) -> list[Lease]:
+        """See `LeasedStore.renew`. Where it fails for one, the others are renewed all the same."""
+        shards: dict[int, list[Lease]] = {}
+        for lease in leases:
+            shards.setdefault(self._place(lease.session_id).shard, []).append(lease)
+        jobs = [self._run(shard, self._renew, shard, some) for shard, some in shards.items()]
+        lost: list[Lease] = []
+        for answer in await asyncio.gather(*jobs, return_exceptions=True):
+            if isinstance(answer, BaseException):
+                raise answer
+            lost += answer
+        return lost
+
+    def destroy(self, session_id: str, lease: Lease | None) -> Awaitable[None]:
+        """See `LeasedStore.destroy`. A file that cannot be understood is moved, not deleted."""
+        place = self._place(session_id)
+        return self._run(place.shard, self._destroy, place, lease)
 
     async def all(self, prefix: str = "") -> AsyncIterator[Record]:
-        """See `ListedStore.all`. It holds the files' names, and the records of one page."""
+        """See `LeasedStore.all`. It holds the files' names, and the records of one page."""
         unreadable: list[str] = []
-        for page in await self._run(prefix, self._page_names, prefix):
-            for record in await self._run(page[0], self._read_page, page, unreadable):
+        for page in await self._run(LISTING, self._records.pages, prefix):
+            for record in await self._run(LISTING, self._records.read_page, page, unreadable):
                 if record.id.startswith(prefix):
                     yield record
         if unreadable:
@@ -156,279 +179,132 @@ class FileSessionStore(ListedStore):
             raise SessionUnreadable(message, store=self.name)
 
     async def due(self, before: int, limit: int) -> list[Record]:
-        """See `ListedStore.due`. Unreadable sessions are passed over, with a warning."""
+        """See `LeasedStore.due`. Unreadable sessions are passed over, with a warning."""
         due: list[Record] = []
-        for page in await self._run("", self._page_names, ""):
-            due += [
-                record
-                for record in await self._run(page[0], self._read_page, page, [])
-                if record.expired(before)
-            ]
+        for page in await self._run(LISTING, self._records.pages, ""):
+            records = await self._run(LISTING, self._records.read_page, page, [])
+            due += [record for record in records if record.expired(before)]
             if len(due) >= limit:
                 break
         return due[:limit]
 
-    # From here on everything but `_run` blocks, and runs on the workers' threads.
+    def _place(self, session_id: str) -> _Place:
+        path = self._records.path(session_id)
+        last_byte_of_hash = int(path.removesuffix(".json")[-2:], 16)
+        return _Place(session_id, path, last_byte_of_hash % SHARDS)
 
-    async def _run(self, key: str, job: Callable[[*Ts], T], *arguments: *Ts) -> T:
-        """Do `job` on a thread. Jobs with the same key are done in the order they were asked for.
+    def _run(self, shard: int, job: Callable[[*Ts], T], *arguments: *Ts) -> asyncio.Future[T]:
+        """Do `job` on a thread. Jobs of one shard are done in the order they were asked for.
 
-        So a write whose task was cancelled can never overtake the session's next one.
+        So a commit whose task was cancelled cannot overtake what the session is asked for next.
+        Listing has a thread to itself, and keeps no session waiting.
         """
-        if not self._workers:
-            message = (
-                f"The file store of {self._folder} is not open: use `async with store`, or await "
-                f"its `init()` first."
-            )
-            raise self._unavailable(message)
-        return await _carry_out(self._workers[hash(key) % len(self._workers)], job, *arguments)
+        if self._workers:
+            worker = self._workers[LISTING if shard == LISTING else shard % WORKERS]
+            return worker.do(job, *arguments)
+        message = (
+            f"The file store of {self._folder} is not open: use `async with store`, or await its "
+            f"`init()` first."
+        )
+        refused: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        refused.set_exception(SessionStoreUnavailable(message, store=self.name))
+        return refused
+
+    # From here on everything blocks, and runs on the workers' threads.
 
     def _open(self) -> None:
-        try:
-            make_folder(self._folder)
-            self._lock = take_lock(self._lock_path)
-            for name in filter(ASIDE.fullmatch, names(self._folder)):
-                (self._folder / name).unlink()
-            # Written in any case: that the folder takes no files is best found out now.
-            ignore = self._folder / GITIGNORE
-            self._replace(str(ignore), ignore.read_bytes() if ignore.exists() else b"*\n")
-        except BlockingIOError as error:
-            message = (
-                f"The folder {self._folder} is in use by another store, here or in another "
-                f"process. Close that one first, or give each a folder of its own."
-            )
-            raise self._unavailable(message) from error
-        except OSError as error:
-            message = (
-                f"The folder {self._folder} cannot hold sessions: {error.strerror}. Name a folder "
-                f"that this process may make and write to, on a disk with room."
-            )
-            raise self._unavailable(message) from error
-        self._reported.clear()
+        self._records.open(self.timeout)
+        self._leases.open()
 
-    def _let_go(self, workers: tuple[ThreadPoolExecutor, ...]) -> None:
+    def _let_go(self, workers: tuple[Worker, ...]) -> None:
         for worker in workers:
-            worker.shutdown()
-        if self._lock != NO_LOCK:
-            give_lock_back(self._lock)
-            self._lock = NO_LOCK
+            worker.close()
+        self._leases.close()
+        self._records.close()
 
-    def _path(self, session_id: str) -> str:
-        # No Path: it would intern the name, which some Pythons then keep for ever.
-        return os.path.join(self._folder, _file_name(session_id))
+    def _after_fork(self) -> None:
+        """In a forked child, which has no threads: be closed, and let the parent keep its locks."""
+        self._workers = ()
+        self._leases.close()
+        self._records.close(forked=True)
 
-    def _write(self, session_id: str, record: Record) -> None:
-        path = self._path(session_id)
-        self._load(path, session_id)  # raises if it is unreadable, and so must not be replaced
-        try:
-            self._replace(path, _as_text(record))
-        except OSError as error:
-            message = (
-                f"Session {session_id!r} was not written to {self._folder}: {error.strerror}. It "
-                f"is as it was. See that the disk has room and lets this process write."
-            )
-            raise self._unavailable(message, session_id) from error
-        self._make_durable(session_id)
-
-    def _destroy(self, session_id: str) -> None:
-        path = self._path(session_id)
-        remove = partial(os.unlink, path)
-        try:
-            if self._load(path, session_id) is None:
-                return
-        except SessionTooNew:
-            pass  # a session all the same
-        except SessionUnreadable:
-            remove = partial(self._set_aside, path)
-        try:
-            remove()
-        except OSError as error:
-            message = f"Session {session_id!r} was not destroyed: {error.strerror} ({path})."
-            raise self._unavailable(message, session_id) from error
-        self._make_durable(session_id)
-
-    def _page_names(self, prefix: str) -> list[list[str]]:
-        try:
-            found = names(self._folder)
-        except OSError as error:
-            message = f"The folder {self._folder} cannot be listed: {error.strerror}."
-            raise self._unavailable(message) from error
-        self._check_folder()
-        start = _readable(prefix)
-        ours = [name for name in found if name.startswith(start) and OURS.fullmatch(name)]
-        return [ours[first : first + PAGE] for first in range(0, len(ours), PAGE)]
-
-    def _read_page(self, page: list[str], unreadable: list[str]) -> list[Record]:
-        """The records in these files; the paths of those without one are added to `unreadable`."""
-        records = []
-        for name in page:
-            path = os.path.join(self._folder, name)
-            try:
-                records.append(self._load(path, None))
-            except SessionUnreadable:
-                unreadable.append(path)
-        return [record for record in records if record is not None]
-
-    def _load(self, path: str, session_id: str | None) -> Record | None:
-        """The record in a file, None if there is no file. With no id, the one inside is taken."""
-        try:
-            data = _content(path)
-        except FileNotFoundError:
-            data = None
-        except OSError as error:
-            if os.path.isdir(path):
-                raise self._unreadable(path, None, session_id) from error
-            message = f"The file {path} cannot be read now: {error.strerror}."
-            raise self._unavailable(message, session_id) from error
-        self._check_folder(session_id)
-        return None if data is None else self._decode(path, data, session_id)
-
-    def _decode(self, path: str, data: bytes, session_id: str | None) -> Record:
-        record_id = _id_within(data) if session_id is None else session_id
-        try:
-            record = Record.decode(data, session_id=record_id, store=self.name)
-        except SessionTooNew as error:
-            message = f"{error} Its file is {path}."
-            raise SessionTooNew(message, session_id=record_id, store=self.name) from error
-        except SessionUnreadable as error:
-            raise self._unreadable(path, data, session_id) from error
-        if _file_name(record.id) != os.path.basename(path):
-            raise self._unreadable(path, data, session_id)
+    def _checkout(self, place: _Place, lease: Lease) -> Record | None:
+        with self._leases.locked(place.shard, place.session_id) as leases:
+            leases.take(place.session_id, lease)
+            record = self._records.load(place.path, place.session_id)
+            leases.save()
         return record
 
-    def _check_folder(self, session_id: str | None = None) -> None:
-        """Raise unless the folder is still there, and still the one this store has locked.
-
-        One that was moved away or unmounted holds no sessions: each would be taken for a new one.
-        """
+    def _commit(self, place: _Place, record: Record, lease: Lease, keep: bool) -> None:  # noqa: FBT001 - a thread is given no keywords
+        aside = self._records.prepare(place.path, record)  # before others are kept waiting
         try:
-            lost = not os.path.samestat(self._lock_path.stat(), os.fstat(self._lock))
-            cause = None
-        except OSError as error:
-            lost, cause = True, error
-        if lost:
-            message = (
-                f"The folder {self._folder} is no longer the one that was opened: it was moved, "
-                f"unmounted or replaced. Put it back, or open the store anew."
-            )
-            raise self._unavailable(message, session_id) from cause
-
-    def _unreadable(
-        self, path: str, data: bytes | None, session_id: str | None
-    ) -> SessionUnreadable:
-        """The error to raise; the first time for a file, also keep a copy of it and log it."""
-        if path not in self._reported:
-            self._reported.add(path)
-            copied = "It is no file, and was not copied."
-            if data is not None:
-                # No link: whoever mends the file in place must not change what was found.
-                try:
-                    kept = self._kept(path, data)
-                    self._replace(kept, data)
-                    copied = f"A copy is {kept}."
-                except OSError as error:
-                    copied = f"It could not be copied: {error.strerror}."
-            logger.warning("The session in %s is unreadable. %s", path, copied)
-        who = "The session" if session_id is None else f"Session {session_id!r}"
-        message = (
-            f"{who} in {path} cannot be read. It is left as it is: restore the file from a copy, "
-            f"or destroy the session to let it start anew."
-        )
-        return SessionUnreadable(message, session_id=session_id, store=self.name)
-
-    def _set_aside(self, path: str) -> None:
-        data = b"" if os.path.isdir(path) else _content(path)
-        os.replace(path, self._kept(path, data))
-        self._reported.discard(path)
-
-    def _kept(self, path: str, data: bytes) -> str:
-        """Where an unreadable file is kept: one place for each content it is found with."""
-        folder = self._folder / UNREADABLE
-        folder.mkdir(mode=0o700, exist_ok=True)
-        found = Path(path).stem
-        return str(folder / f"{found}.{hashlib.sha256(data).hexdigest()[:16]}.json")
-
-    def _replace(self, path: str, data: bytes) -> None:
-        """Make `data` the content of a file, all or nothing. After an OSError, nothing is left."""
-        aside = os.path.join(
-            self._folder,
-            f"{os.path.basename(path)}.{secrets.token_hex(8)}.tmp",
-        )
-        try:
-            self._write_aside(aside, data)
-            self._put_in_place(aside, path)
+            with self._leases.locked(place.shard, place.session_id) as leases:
+                leases.check(place.session_id, lease)
+                self._check_version(place, lease)
+                self._records.put_in_place(aside, place.path, place.session_id)
+                if keep:
+                    leases.renew(place.session_id, lease)
+                else:
+                    leases.free(place.session_id)
+                self._save_after_the_fact(leases)
         except BaseException:
-            with suppress(OSError):  # the next `init` clears it away
-                os.unlink(aside)
+            self._records.discard(aside)
             raise
 
-    def _write_aside(self, aside: str, data: bytes) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-        with os.fdopen(os.open(aside, flags, 0o600), "wb") as file:
-            self._fill(file, data)
-            os.fsync(file.fileno())
+    def _check_version(self, place: _Place, lease: Lease) -> None:
+        stored = self._records.load(place.path, place.session_id)
+        if (None if stored is None else stored.version) != lease.version:
+            raise answers.lost(self.name, place.session_id)
 
-    def _fill(self, file: BinaryIO, data: bytes) -> None:
-        file.write(data)
-        file.flush()
+    def _release(self, place: _Place, lease: Lease) -> None:
+        with self._leases.locked(place.shard, place.session_id) as leases:
+            if leases.holds(place.session_id, lease):
+                leases.free(place.session_id)
+                leases.save()
 
-    def _put_in_place(self, aside: str, path: str) -> None:
-        os.replace(aside, path)
+    def _renew(self, shard: int, some: list[Lease]) -> list[Lease]:
+        with self._leases.locked(shard) as leases:
+            lost = [lease for lease in some if not leases.renew(lease.session_id, lease)]
+            if len(lost) < len(some):
+                leases.save()
+        return lost
 
-    def _make_durable(self, session_id: str) -> None:
-        """See that a name just given or taken away outlives a crash of the machine."""
+    def _destroy(self, place: _Place, lease: Lease | None) -> None:
+        with self._leases.locked(place.shard, place.session_id) as leases:
+            if lease is None:
+                if leases.free(place.session_id):
+                    leases.save()  # first: a turn's commit from now on is refused
+                self._records.remove(place.path, place.session_id)
+            else:
+                leases.check(place.session_id, lease)
+                self._records.remove(place.path, place.session_id)
+                leases.free(place.session_id)
+                self._save_after_the_fact(leases)
+
+    def _save_after_the_fact(self, leases: LockedLeases) -> None:
+        """Give a lease back, or renew it, when what it was for is done, whatever becomes of it."""
         try:
-            sync(self._folder)
-        except OSError as error:
-            message = (
-                f"Session {session_id!r} was changed in {self._folder}, but whether the change "
-                f"would outlive a crash of the machine is not known: {error.strerror}."
-            )
-            raise CommitUnknown(message, session_id=session_id, store=self.name) from error
-
-    def _unavailable(self, message: str, session_id: str | None = None) -> SessionStoreUnavailable:
-        return SessionStoreUnavailable(message, session_id=session_id, store=self.name)
+            leases.save()
+        except SessionStoreUnavailable as error:
+            logger.warning("A lease was not given back, and will run out: %s", error)
 
 
-async def _carry_out(worker: ThreadPoolExecutor, job: Callable[[*Ts], T], *arguments: *Ts) -> T:
-    """Do `job` on the worker's thread, to its end even if the awaiting task is cancelled."""
-    return await asyncio.shield(asyncio.get_running_loop().run_in_executor(worker, job, *arguments))
+class _Place(NamedTuple):
+    """Where a session is: in which file, and its lease in which shard."""
+
+    session_id: str
+    path: str
+    shard: int
 
 
-def _content(path: str) -> bytes:
-    with open(path, "rb") as file:
-        return file.read()
+_opened: WeakSet[FileSessionStore] = WeakSet()
 
 
-class _Named(msgspec.Struct):
-    id: str
+def _close_after_fork() -> None:
+    for store in list(_opened):
+        store._after_fork()  # noqa: SLF001 - a module may know its own
+    _opened.clear()
 
 
-_named = msgspec.json.Decoder(_Named)
-
-
-def _id_within(data: bytes) -> str:
-    try:
-        return _named.decode(data).id
-    except (msgspec.MsgspecError, RecursionError):
-        return ""  # `Record.decode` will say what is wrong
-
-
-def _file_name(session_id: str) -> str:
-    """A name that is safe in every file system, and another for every id."""
-    return f"{_readable(session_id)}-{hashlib.sha256(session_id.encode()).hexdigest()}.json"
-
-
-def _readable(session_id: str) -> str:
-    # One character for one, so that what ids begin with is what their names begin with. A leading
-    # dash would look like an option to the commands a person may use on the files.
-    return re.sub("^-|[^A-Za-z0-9_-]", "_", session_id)[:40].lower()
-
-
-def _as_text(record: Record) -> bytes:
-    """The record as lines that a person can read."""
-    data = record.encode()
-    # White space of the state's own would not come back from between those lines.
-    if msgspec.json.format(record.state, indent=-1) == record.state:
-        data = msgspec.json.format(data, indent=2)
-    return data + b"\n"
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_close_after_fork)

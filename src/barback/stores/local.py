@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, asynccontextmanager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from barback.errors import (
@@ -189,13 +190,20 @@ class LocalLeases(LeasedStore):
 
     def all(self, prefix: str = "") -> AsyncIterator[Record]:
         """See `LeasedStore.all`. Raises `ListingUnsupported` if the driver cannot list."""
-        return self._listed().all(prefix)
+        return self._records(self._listed().all(prefix))
 
     async def due(self, before: int, limit: int) -> list[Record]:
         """See `LeasedStore.due`. Raises `ListingUnsupported` if the driver cannot list."""
         listed = self._listed()
         with self._translated(SessionStoreUnavailable, "failed to list what is due"):
             return await listed.due(before, limit)
+
+    async def _records(self, listed: AsyncIterator[Record]) -> AsyncIterator[Record]:
+        with self._translated(SessionStoreUnavailable, "failed to list its sessions"):
+            # Who leaves a list early leaves the driver's too.
+            async with aclosing(listed) if isinstance(listed, AsyncGenerator) else nullcontext():
+                async for record in listed:
+                    yield record
 
     def _listed(self) -> ListedStore:
         if isinstance(self.store, ListedStore):

@@ -1,0 +1,80 @@
+"""The top of the command: its groups, each in a file of its own, and how errors are told."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+from barback.cli.words import INTERRUPTED, complain
+from barback.errors import BarbackError, ConfigurationError, ListingUnsupported
+from barback.extras import needs_extra
+
+with needs_extra("cli"):
+    import click
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["run"]
+
+GROUPS: Final = {
+    "store": "Copy and prepare stores of sessions.",
+}
+"""Each group's name, which is its module's and its function's too, with its line in the help."""
+
+
+class Groups(click.Group):
+    """The groups of commands, of which only the one that is asked for is loaded."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """See `click.Group.list_commands`."""
+        return sorted({*super().list_commands(ctx), *GROUPS})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """See `click.Group.get_command`."""
+        if cmd_name not in GROUPS:
+            return super().get_command(ctx, cmd_name)
+        group: click.Command = getattr(import_module(f"barback.cli.{cmd_name}"), cmd_name)
+        return group
+
+    def format_commands(
+        self,
+        ctx: click.Context,  # noqa: ARG002 - click gives it
+        formatter: click.HelpFormatter,
+    ) -> None:
+        """See `click.Group.format_commands`. The lines are known without loading a group."""
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(GROUPS.items()))
+
+
+@click.group(cls=Groups, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="barback", message="%(package)s %(version)s")
+def barback() -> None:
+    """Chat bots that remember: what one does with them at the command line."""
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Do what the command line says; an error is a sentence on standard error."""
+    try:
+        status = barback.main(
+            None if arguments is None else list(arguments),
+            prog_name="barback",
+            standalone_mode=False,
+        )
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return error.exit_code
+    except click.UsageError as error:
+        about = "" if error.ctx is None else f" See {error.ctx.command_path} --help."
+        complain(f"{error.format_message().rstrip('.')}.{about}")
+        return error.exit_code
+    except click.ClickException as error:
+        complain(error.format_message())
+        return error.exit_code
+    except click.Abort:
+        complain("Interrupted.")
+        return INTERRUPTED
+    except BarbackError as error:
+        complain(error)
+        return 2 if isinstance(error, (ConfigurationError, ListingUnsupported)) else 1
+    return status if isinstance(status, int) else 0

@@ -1,0 +1,307 @@
+"""Records in files: one that a person can read for each session, whole at every moment."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+import secrets
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from barback.errors import (
+    CommitUnknown,
+    SessionStoreUnavailable,
+    SessionTooNew,
+    SessionUnreadable,
+)
+from barback.record import Record
+from barback.stores.folder import Folder, content, names, put_in_place, sync
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["OURS", "RecordFiles", "file_name"]
+
+logger = logging.getLogger("barback")
+
+GITIGNORE: Final = ".gitignore"
+UNREADABLE: Final = "unreadable"
+OURS: Final = re.compile(r"[a-z0-9_-]{0,40}-[0-9a-f]{64}\.json")
+ASIDE: Final = re.compile(r"(\.gitignore|[a-z0-9_-]+(\.[0-9a-f]{16})?\.json)\.[0-9a-f]{16}\.tmp")
+PAGE: Final = 64
+
+
+class RecordFiles:
+    """The sessions of a folder in files. Whoever changes one has to see that nobody else does.
+
+    A file that cannot be understood is never taken for a missing session and never overwritten.
+
+    Everything blocks, and raises `SessionStoreUnavailable` for whatever the disk refuses.
+    """
+
+    def __init__(self, store: str, folder: Path) -> None:
+        self._store = store
+        self._folder = folder
+        self._home = Folder(folder, ASIDE)
+        self._reported: set[str] = set()
+
+    def open(self, timeout: float) -> None:
+        """Make the folder, and join those who have it open, within `timeout` seconds."""
+        try:
+            self._home.open(timeout)
+            # Written in any case: that the folder takes no files is best found out now.
+            ignore = self._folder / GITIGNORE
+            self._replace(str(ignore), ignore.read_bytes() if ignore.exists() else b"*\n")
+        except BlockingIOError as error:
+            message = (
+                f"The folder {self._folder} is being opened by another process, which does not "
+                f"get on with it: see whether it has been stopped, and let it go on or end it."
+            )
+            raise self._unavailable(message) from error
+        except OSError as error:
+            message = (
+                f"The folder {self._folder} cannot hold sessions: {error.strerror}. Name a folder "
+                f"that this process may make and write to, on a disk with room."
+            )
+            raise self._unavailable(message) from error
+        self._reported.clear()
+
+    def close(self, *, forked: bool = False) -> None:
+        """Leave the folder to the others; in a forked child, forget that the parent has it open."""
+        self._home.close(forked=forked)
+
+    def path(self, session_id: str) -> str:
+        """Where the session's file is, if there is one."""
+        # No Path: it would intern the name, which some Pythons then keep for ever.
+        return os.path.join(self._folder, file_name(session_id))
+
+    def check_folder(self, session_id: str | None = None) -> None:
+        """Raise unless the folder is still there, and still the one that was opened."""
+        try:
+            self._home.check()
+        except OSError as error:
+            message = (
+                f"The folder {self._folder} is no longer the one that was opened: it was moved, "
+                f"unmounted or replaced. Put it back, or open the store anew."
+            )
+            raise self._unavailable(message, session_id) from error
+
+    def load(self, path: str, session_id: str | None) -> Record | None:
+        """The record in a file, None if there is no file. With no id, the one inside is taken.
+
+        Raises `SessionUnreadable`; when it does so for the first time for a file, it also keeps a
+        copy of it and logs that.
+        """
+        try:
+            data = content(path)
+        except FileNotFoundError:
+            data = None
+        except OSError as error:
+            if os.path.isdir(path):
+                raise self._unreadable(path, None, session_id) from error
+            message = f"The file {path} cannot be read now: {error.strerror}."
+            raise self._unavailable(message, session_id) from error
+        self.check_folder(session_id)
+        return None if data is None else self._decode(path, data, session_id)
+
+    def prepare(self, path: str, record: Record) -> str:
+        """Write the record to a file aside and flush it; the name of that file."""
+        try:
+            return self._set_down(path, _as_text(record))
+        except OSError as error:
+            raise self._not_written(record.id, error) from error
+
+    def put_in_place(self, aside: str, path: str, session_id: str) -> None:
+        """Put the file aside in the place of the session's file, all or nothing, and durably."""
+        try:
+            self._put_in_place(aside, path)
+        except OSError as error:
+            raise self._not_written(session_id, error) from error
+        self._make_durable(session_id)
+
+    def discard(self, aside: str) -> None:
+        """Remove a file aside that has not been put in place."""
+        with suppress(OSError):  # whoever opens the folder later clears it away
+            os.unlink(aside)
+
+    def remove(self, path: str, session_id: str) -> None:
+        """Remove the session's file if there is one. One that is unreadable is moved instead."""
+        remove = partial(os.unlink, path)
+        try:
+            if self.load(path, session_id) is None:
+                return
+        except SessionTooNew:
+            pass  # a session all the same
+        except SessionUnreadable:
+            remove = partial(self._set_apart, path)
+        try:
+            remove()
+        except OSError as error:
+            message = f"Session {session_id!r} was not destroyed: {error.strerror} ({path})."
+            raise self._unavailable(message, session_id) from error
+        self._make_durable(session_id)
+
+    def pages(self, prefix: str) -> list[list[str]]:
+        """The names of all files whose ids may start with `prefix`, some at a time."""
+        try:
+            found = names(self._folder)
+        except OSError as error:
+            message = f"The folder {self._folder} cannot be listed: {error.strerror}."
+            raise self._unavailable(message) from error
+        self.check_folder()
+        start = _readable(prefix)
+        ours = [name for name in found if name.startswith(start) and OURS.fullmatch(name)]
+        return [ours[first : first + PAGE] for first in range(0, len(ours), PAGE)]
+
+    def read_page(self, page: list[str], unreadable: list[str]) -> list[Record]:
+        """The records in these files; the paths of those without one are added to `unreadable`."""
+        records = []
+        for name in page:
+            path = os.path.join(self._folder, name)
+            try:
+                records.append(self.load(path, None))
+            except SessionUnreadable:
+                unreadable.append(path)
+        return [record for record in records if record is not None]
+
+    def _decode(self, path: str, data: bytes, session_id: str | None) -> Record:
+        record_id = _id_within(data) if session_id is None else session_id
+        try:
+            record = Record.decode(data, session_id=record_id, store=self._store)
+        except SessionTooNew as error:
+            message = f"{error} Its file is {path}."
+            raise SessionTooNew(message, session_id=record_id, store=self._store) from error
+        except SessionUnreadable as error:
+            raise self._unreadable(path, data, session_id) from error
+        if file_name(record.id) != os.path.basename(path):
+            raise self._unreadable(path, data, session_id)
+        return record
+
+    def _unreadable(
+        self, path: str, data: bytes | None, session_id: str | None
+    ) -> SessionUnreadable:
+        if path not in self._reported:
+            self._reported.add(path)
+            copied = "It is no file, and was not copied."
+            if data is not None:
+                # No link: whoever mends the file in place must not change what was found.
+                try:
+                    kept = self._kept(path, data)
+                    self._replace(kept, data)
+                    copied = f"A copy is {kept}."
+                except OSError as error:
+                    copied = f"It could not be copied: {error.strerror}."
+            logger.warning("The session in %s is unreadable. %s", path, copied)
+        who = "The session" if session_id is None else f"Session {session_id!r}"
+        message = (
+            f"{who} in {path} cannot be read. It is left as it is: restore the file from a copy, "
+            f"or destroy the session to let it start anew."
+        )
+        return SessionUnreadable(message, session_id=session_id, store=self._store)
+
+    def _set_apart(self, path: str) -> None:
+        data = b"" if os.path.isdir(path) else content(path)
+        put_in_place(path, self._kept(path, data))
+        self._reported.discard(path)
+
+    def _kept(self, path: str, data: bytes) -> str:
+        """Where an unreadable file is kept: one place for each content it is found with."""
+        folder = os.path.join(self._folder, UNREADABLE)
+        with suppress(FileExistsError):
+            os.mkdir(folder, mode=0o700)
+        found = os.path.basename(path).removesuffix(".json")
+        return os.path.join(folder, f"{found}.{hashlib.sha256(data).hexdigest()[:16]}.json")
+
+    def _replace(self, path: str, data: bytes) -> None:
+        """Make `data` the content of a file, all or nothing. After an OSError, nothing is left."""
+        aside = self._set_down(path, data)
+        try:
+            self._put_in_place(aside, path)
+        except BaseException:
+            self.discard(aside)
+            raise
+
+    def _set_down(self, path: str, data: bytes) -> str:
+        aside = os.path.join(self._folder, f"{os.path.basename(path)}.{secrets.token_hex(8)}.tmp")
+        try:
+            self._write_aside(aside, data)
+        except BaseException:
+            self.discard(aside)
+            raise
+        return aside
+
+    def _write_aside(self, aside: str, data: bytes) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+        descriptor = os.open(aside, flags, 0o600)
+        try:
+            self._fill(descriptor, data)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _fill(self, descriptor: int, data: bytes) -> None:
+        while data:
+            data = data[os.write(descriptor, data) :]
+
+    def _put_in_place(self, aside: str, path: str) -> None:
+        put_in_place(aside, path)
+
+    def _make_durable(self, session_id: str) -> None:
+        """See that a name just given or taken away outlives a crash of the machine."""
+        try:
+            sync(self._folder)
+        except OSError as error:
+            message = (
+                f"Session {session_id!r} was changed in {self._folder}, but whether the change "
+                f"would outlive a crash of the machine is not known: {error.strerror}."
+            )
+            raise CommitUnknown(message, session_id=session_id, store=self._store) from error
+
+    def _not_written(self, session_id: str, error: OSError) -> SessionStoreUnavailable:
+        message = (
+            f"Session {session_id!r} was not written to {self._folder}: {error.strerror}. It is as "
+            f"it was. See that the disk has room and lets this process write."
+        )
+        return self._unavailable(message, session_id)
+
+    def _unavailable(self, message: str, session_id: str | None = None) -> SessionStoreUnavailable:
+        return SessionStoreUnavailable(message, session_id=session_id, store=self._store)
+
+
+class _Named(msgspec.Struct):
+    id: str
+
+
+_named = msgspec.json.Decoder(_Named)
+
+
+def _id_within(data: bytes) -> str:
+    try:
+        return _named.decode(data).id
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return ""  # `Record.decode` will say what is wrong
+
+
+def file_name(session_id: str) -> str:
+    """A name that is safe in every file system, and another for every id."""
+    return f"{_readable(session_id)}-{hashlib.sha256(session_id.encode()).hexdigest()}.json"
+
+
+def _readable(session_id: str) -> str:
+    # One character for one, so that what ids begin with is what their names begin with. A leading
+    # dash would look like an option to the commands a person may use on the files.
+    return re.sub("^-|[^A-Za-z0-9_-]", "_", session_id)[:40].lower()
+
+
+def _as_text(record: Record) -> bytes:
+    """The record as lines that a person can read."""
+    data = record.encode()
+    # White space of the state's own would not come back from between those lines.
+    if msgspec.json.format(record.state, indent=-1) == record.state:
+        data = msgspec.json.format(data, indent=2)
+    return data + b"\n"

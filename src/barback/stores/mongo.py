@@ -1,0 +1,400 @@
+"""The MongoDB store: one document per session, for any number of processes and machines."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from barback.errors import ConfigurationError, SessionStoreUnavailable, SessionUnreadable
+from barback.extras import needs_extra
+from barback.stores import answers
+from barback.stores.base import ONE_YEAR, Lease, LeasedStore, duration
+from barback.stores.mongo_document import record_of
+from barback.stores.mongo_updates import NOTHING_YET, held, renewing, replacing, taking
+from barback.stores.url import take_options
+
+with needs_extra("mongo"):
+    import pymongo
+    from bson.codec_options import CodecOptions, DatetimeConversion
+    from bson.errors import BSONError
+    from bson.int64 import Int64
+    from pymongo import AsyncMongoClient, IndexModel, ReadPreference, ReturnDocument, UpdateOne
+    from pymongo import errors as mongo_errors
+    from pymongo.read_concern import ReadConcern
+    from pymongo.uri_parser import parse_uri, split_options
+    from pymongo.write_concern import WriteConcern
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+    from datetime import timedelta
+    from typing import Self
+
+    from pymongo.asynchronous.collection import AsyncCollection
+
+    from barback.record import Record
+    from barback.stores.mongo_updates import Document
+
+__all__ = ["MongoSessionStore"]
+
+PAGE: Final = 100
+LAST_CHARACTERS: Final = "\U0010ffff" * 129  # as text, after whatever else an id can end with
+LASTING: Final = WriteConcern("majority", j=True)
+INDEXES: Final = [
+    IndexModel([("sweep_at", 1)], expireAfterSeconds=0),
+    IndexModel([("expires_at", 1)], sparse=True),
+]
+
+# What a server answers when it was interrupted, or could not reach another that did the work.
+UNSURE: Final = frozenset({6, 7, 50, 64, 89, 91, 189, 262, 9001, 11600, 11601, 11602})
+TOO_LARGE: Final = frozenset({10334, 17419, 17420})
+FAILURES: Final[tuple[tuple[type[Exception], str], ...]] = (
+    (mongo_errors.DocumentTooLarge, "takes no document of more than 16 MB"),
+    (mongo_errors.WaitQueueTimeoutError, "had no connection free within {seconds:g} seconds"),
+    (mongo_errors.ServerSelectionTimeoutError, "cannot be reached at {where}"),
+    (mongo_errors.NotPrimaryError, "at {where} has no primary at the moment"),
+    (mongo_errors.NetworkTimeout, "at {where} did not answer within {seconds:g} seconds"),
+    (mongo_errors.ExecutionTimeout, "at {where} did not answer within {seconds:g} seconds"),
+    (mongo_errors.ConnectionFailure, "lost its connection to {where}"),
+)
+
+
+class MongoSessionStore(LeasedStore):
+    """Sessions in a MongoDB (5.0 or later): one document each, with the state as its fields.
+
+        db.sessions.find({"state.nickname": "Tim"})
+
+    - `url`: `mongodb://…` or `mongodb+srv://…`, with PyMongo's own options as parameters; or an
+      `AsyncMongoClient`, which is left open. `timeout` stands for the URL's timeoutMS,
+      socketTimeoutMS and waitQueueTimeoutMS.
+    - `database`: unless given, the one in the URL's path; "barback" if there is none.
+    - `collection_name`: "sessions" unless set. `init` makes it, with its indexes.
+    - `expires_in`: minutes or a timedelta after a session's last activity; None is never.
+    - `timeout`: seconds within which an operation must be answered, waiting for a server and a
+      connection included. 5 unless set.
+    - `connect_timeout`: seconds within which `init` must reach a server. 5 unless set.
+    - `max_connections`: to each server at once, 100 unless set; of a client that was given it is
+      the client's own.
+
+    Durability: a commit is answered when a majority of the replica set has it in its journal, and
+    survives a failover then. A write concern of the URL, or of the client, is kept instead: with
+    `w=1` a failover may lose what was committed. Nothing is retried by the client.
+
+    Leases go by the clock of the server (the router, in a sharded cluster). Expired sessions are
+    removed by a TTL index, a day after their time. A key of the state that begins with `$`, or
+    holds a dot, a NUL or a percent sign, has these as `%24`, `%2E`, `%00` and `%25`; an empty one
+    is `%`. A document may have 16 MB. A commit replaces the document as a whole.
+    """
+
+    name: ClassVar[str] = "mongodb"
+    sweeps_itself: ClassVar[bool] = True
+
+    def __init__(  # noqa: PLR0913 - each is an option, and all but one are keywords
+        self,
+        url: str | AsyncMongoClient[Any] = "mongodb://localhost:27017",
+        *,
+        collection_name: str = "sessions",
+        database: str | None = None,
+        expires_in: float | timedelta | None = ONE_YEAR,
+        timeout: float = 5.0,
+        connect_timeout: float = 5.0,
+        max_connections: int = 100,
+    ) -> None:
+        if not isinstance(url, (str, AsyncMongoClient)):
+            message = f"url must be a URL or an AsyncMongoClient, not {type(url).__name__}."
+            raise ConfigurationError(message)
+        self.collection_name = collection_name
+        self.database = database
+        self.expires_in = duration(expires_in)
+        self.timeout = _seconds(timeout, "timeout")
+        self.connect_timeout = _seconds(connect_timeout, "connect_timeout")
+        if not isinstance(max_connections, int) or max_connections < 1:
+            message = "max_connections must be a whole number of at least 1."
+            raise ConfigurationError(message)
+        settings: dict[str, Any] = {
+            "serverSelectionTimeoutMS": self.connect_timeout * 1000,
+            "connectTimeoutMS": self.connect_timeout * 1000,
+            "maxPoolSize": max_connections,
+        }
+        self._url = url
+        self._where, given = _read(url) if isinstance(url, str) else ("its client's servers", set())
+        self._settings = {name: settings[name] for name in settings if name.lower() not in given}
+        self._client: AsyncMongoClient[Document] | None = None
+        self._sessions: AsyncCollection[Document] | None = None
+        self._under_way: set[asyncio.Future[None]] = set()
+
+    @classmethod
+    def from_url(cls, url: str) -> MongoSessionStore:
+        """Open `mongodb://…`, with the options of this class among PyMongo's as parameters."""
+        address, options = take_options(
+            url,
+            allowed={
+                "collection_name": str,
+                "database": str,
+                "expires_in": float,
+                "timeout": float,
+                "connect_timeout": float,
+                "max_connections": int,
+            },
+        )
+        return cls(address, **options)
+
+    async def init(self) -> Self:
+        """Connect, and make the collection's indexes."""
+        client = self._connect()
+        try:
+            self._sessions = self._collection(client)
+            with self._asking(within=self.connect_timeout) as sessions:
+                await sessions.database.command("ping")
+            with self._asking() as sessions:
+                await sessions.create_indexes(INDEXES)
+        except BaseException:
+            self._sessions = None
+            if client is not self._url:
+                await client.close()
+            raise
+        self._client = client
+        return self
+
+    async def close(self) -> None:
+        """Wait for what is under way, and close the client if it was made here."""
+        self._sessions = None
+        client, self._client = self._client, None
+        while self._under_way:
+            await asyncio.wait(list(self._under_way))
+        if client is not None and client is not self._url:
+            await client.close()
+
+    async def checkout(self, session_id: str, lease: Lease) -> Record | None:
+        """See `LeasedStore.checkout`."""
+        with self._asking(session_id) as sessions:
+            try:
+                document = await sessions.find_one_and_update(
+                    {"_id": session_id},
+                    taking(lease),
+                    {"sweep_at": 0},
+                    upsert=True,
+                    return_document=ReturnDocument.AFTER,
+                )
+            except mongo_errors.DuplicateKeyError as error:  # two made the document at once
+                raise answers.busy(self.name, session_id) from error
+        # There is always a document; servers of MongoDB's protocol, met by two at once, may differ.
+        if document is None or document["lease"]["token"] != lease.token:
+            raise answers.busy(self.name, session_id)
+        if document.keys().isdisjoint(NOTHING_YET):
+            return None
+        try:
+            return record_of(document, store=self.name)
+        except SessionUnreadable:
+            with suppress(SessionStoreUnavailable), self._asking(session_id) as sessions:
+                await sessions.update_one(held(session_id, lease), {"$unset": {"lease": ""}})
+            raise
+
+    async def commit(self, record: Record, lease: Lease, *, keep: bool = False) -> None:
+        """See `LeasedStore.commit`."""
+        unchanged = NOTHING_YET if lease.version is None else {"version": Int64(lease.version)}
+        with self._asking(record.id, writing=True) as sessions:
+            written = await sessions.update_one(
+                {**held(record.id, lease), **unchanged}, replacing(record, lease if keep else None)
+            )
+        if written.matched_count == 0:
+            raise answers.lost(self.name, record.id)
+
+    async def release(self, session_id: str, lease: Lease) -> None:
+        """See `LeasedStore.release`. One trip, if `lease.version` is that of what was read."""
+        mine = held(session_id, lease)
+        with self._asking(session_id) as sessions:
+            if lease.version is None:
+                removed = await sessions.delete_one({**mine, **NOTHING_YET})
+                if removed.deleted_count:
+                    return
+            await sessions.update_one(mine, {"$unset": {"lease": ""}})
+
+    async def renew(self, leases: Sequence[Lease]) -> list[Lease]:
+        """See `LeasedStore.renew`. One trip, unless some were lost."""
+        if not leases:
+            return []
+        with self._asking() as sessions:
+            renewed = await sessions.bulk_write(
+                [UpdateOne(held(each.session_id, each), renewing(each)) for each in leases],
+                ordered=False,
+            )
+            if renewed.matched_count == len(leases):
+                return []
+            found = await sessions.find(
+                {"_id": {"$in": [lease.session_id for lease in leases]}}, {"lease.token": 1}
+            ).to_list()
+        tokens = {each["_id"]: each.get("lease", {}).get("token") for each in found}
+        return [lease for lease in leases if tokens.get(lease.session_id) != lease.token]
+
+    async def destroy(self, session_id: str, lease: Lease | None) -> None:
+        """See `LeasedStore.destroy`."""
+        which = {"_id": session_id} if lease is None else held(session_id, lease)
+        with self._asking(session_id, writing=True) as sessions:
+            removed = await sessions.delete_one(which)
+        if lease is not None and removed.deleted_count == 0:
+            raise answers.lost(self.name, session_id)
+
+    async def all(self, prefix: str = "") -> AsyncIterator[Record]:
+        """See `LeasedStore.all`. Sorted by id; a page at a time, with nothing open in between."""
+        unreadable: SessionUnreadable | None = None
+        beginning = {"$gte": prefix}
+        while True:
+            ids = {**beginning, "$lt": prefix + LAST_CHARACTERS}
+            page = await self._page({"_id": ids}, "_id", PAGE)
+            for document in page:
+                try:
+                    record = record_of(document, store=self.name)
+                except SessionUnreadable as error:
+                    unreadable = error
+                else:
+                    yield record
+            if len(page) < PAGE:
+                break
+            beginning = {"$gt": page[-1]["_id"]}
+        if unreadable is not None:
+            raise unreadable
+
+    async def due(self, before: int, limit: int) -> list[Record]:
+        """See `LeasedStore.due`. The longest expired first; without those that are unreadable."""
+        if limit < 1:
+            return []  # no limit at all, to MongoDB
+        records = []
+        for document in await self._page({"expires_at": {"$lte": before}}, "expires_at", limit):
+            with suppress(SessionUnreadable):
+                records.append(record_of(document, store=self.name))
+        return records
+
+    async def _page(self, query: Mapping[str, Any], order: str, limit: int) -> list[Document]:
+        with self._asking() as sessions:
+            found = sessions.find({**query, "$nor": [NOTHING_YET]}, {"lease": 0, "sweep_at": 0})
+            return await found.sort(order, 1).limit(limit).batch_size(limit).to_list()
+
+    def _connect(self) -> AsyncMongoClient[Document]:
+        if not isinstance(self._url, str):
+            return self._url
+        try:
+            return AsyncMongoClient(
+                self._url, **self._settings, retryWrites=False, retryReads=False
+            )
+        except (mongo_errors.PyMongoError, ValueError, TypeError):
+            # The cause would repeat the URL's options, of which some are secret.
+            message = "The MongoDB URL's options cannot be used together."
+            raise ConfigurationError(message) from None
+
+    def _collection(self, client: AsyncMongoClient[Document]) -> AsyncCollection[Document]:
+        concern = client.write_concern
+        if not concern.acknowledged:
+            message = "A write concern of w=0 tells nobody what was written: leave it out."
+            raise ConfigurationError(message)
+        try:
+            if self.database is None:
+                database = client.get_default_database("barback")
+            else:
+                database = client.get_database(self.database)
+            return database.get_collection(
+                self.collection_name,
+                # A date that is no datetime of Python's is nothing to fail over.
+                codec_options=CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS),
+                read_preference=ReadPreference.PRIMARY,
+                read_concern=ReadConcern("majority"),
+                write_concern=LASTING if concern.is_server_default else concern,
+            )
+        except (mongo_errors.InvalidName, TypeError) as error:
+            message = "That cannot be the name of a MongoDB database, or of a collection."
+            raise ConfigurationError(message) from error
+
+    @contextmanager
+    def _asking(
+        self, session_id: str | None = None, *, writing: bool = False, within: float | None = None
+    ) -> Iterator[AsyncCollection[Document]]:
+        """Inside, PyMongo is asked, in `timeout` seconds altogether; its errors become barback's.
+
+        A task that is cancelled in here costs its connection, which PyMongo then closes.
+        """
+        if self._sessions is None:
+            raise answers.unavailable(self.name, "is not open", session_id)
+        seconds = self.timeout if within is None else within
+        answered = asyncio.get_running_loop().create_future()
+        self._under_way.add(answered)
+        try:
+            with pymongo.timeout(seconds):
+                yield self._sessions
+        except RuntimeError as error:
+            message = f"The {self.name} store's client belongs to another event loop."
+            raise ConfigurationError(message) from error
+        except (mongo_errors.PyMongoError, BSONError) as error:
+            if writing and session_id is not None and _may_be_applied(error):
+                raise answers.unknown(self.name, session_id) from error
+            failure = self._failure(error, seconds)
+            raise answers.unavailable(self.name, failure, session_id) from error
+        finally:
+            self._under_way.discard(answered)
+            answered.set_result(None)
+
+    def _failure(self, error: Exception, seconds: float) -> str:
+        """What went wrong, for a sentence that begins with the store."""
+        for kind, words in FAILURES:
+            if isinstance(error, kind):
+                return words.format(where=self._where, seconds=seconds)
+        reason = type(error).__name__
+        if isinstance(error, mongo_errors.OperationFailure):
+            if error.code in TOO_LARGE:
+                return FAILURES[0][1]
+            reason = (error.details or {}).get("codeName") or f"error {error.code}"
+        return f"at {self._where} refused what was asked of it ({reason})"
+
+
+def _may_be_applied(error: Exception) -> bool:
+    """Whether a write may have been carried out although it ended in `error`."""
+    if isinstance(
+        error, (mongo_errors.ServerSelectionTimeoutError, mongo_errors.WaitQueueTimeoutError)
+    ):
+        return False  # never sent
+    if isinstance(error, mongo_errors.NotPrimaryError):
+        return not isinstance(error.details, dict) or error.details.get("code") in UNSURE
+    if isinstance(error, mongo_errors.OperationFailure):
+        return isinstance(error, mongo_errors.WriteConcernError) or error.code in UNSURE
+    lost = (mongo_errors.ConnectionFailure, mongo_errors.ProtocolError)
+    return isinstance(error, lost) and not error.has_error_label("SystemOverloadedError")
+
+
+def _read(url: str) -> tuple[str, set[str]]:
+    """Where a URL's servers are, and the names of its options in lower case.
+
+    Nothing of PyMongo's own words is used, nor chained: they may repeat a part of a password.
+    """
+    scheme, _, rest = url.partition("://")
+    address, _, query = rest.partition("?")
+    if scheme not in {"mongodb", "mongodb+srv"}:
+        message = "A MongoDB URL starts with mongodb:// or mongodb+srv://."
+        raise ConfigurationError(message)
+    try:
+        nodes = parse_uri(f"mongodb://{address}")["nodelist"]
+    except (mongo_errors.PyMongoError, ValueError, TypeError):
+        message = (
+            "The hosts, the user or the database in the MongoDB URL cannot be read. What is "
+            "special in a user or a password is percent-encoded: see urllib.parse.quote_plus."
+        )
+        raise ConfigurationError(message) from None
+    names = set()
+    for option in filter(None, query.replace(";", "&").split("&")):
+        name = option.partition("=")[0]
+        names.add(name.lower())
+        try:
+            split_options(option)
+        except (mongo_errors.PyMongoError, ValueError, TypeError):
+            which = "an option" if "@" in query else f"the option {name!r}"
+            message = f"MongoDB has no use for {which} in the URL, or not with such a value."
+            raise ConfigurationError(message) from None
+    if scheme == "mongodb+srv":
+        return str(nodes[0][0]), names
+    return ", ".join(host if port is None else f"{host}:{port}" for host, port in nodes), names
+
+
+def _seconds(value: float, name: str) -> float:
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf:
+        return value
+    message = f"{name} must be a number of seconds greater than zero."
+    raise ConfigurationError(message)

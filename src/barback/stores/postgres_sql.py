@@ -1,0 +1,175 @@
+"""The SQL of the PostgreSQL store: its table, and one statement for each operation.
+
+Each statement is a transaction of its own, and asks for nothing that outlives it: no setting of the
+session, no prepared statement. So it may reach the server through a pooler that gives every
+transaction another connection.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from barback.errors import ConfigurationError
+
+__all__ = ["Statements", "after", "text", "untext"]
+
+LONGEST_NAME: Final = 63 - len("_expires_at")  # the server cuts longer ones, of the index too
+LOCK: Final = 0x6261726261636B  # "barback"; held while the table is made
+
+# What only lends a session out need not wait for the disk: lost in a crash, it is given back.
+QUICK: Final = "set_config('synchronous_commit', 'off', true)"
+
+DDL: Final = """\
+CREATE TABLE IF NOT EXISTS {table} (
+    id text COLLATE "C" PRIMARY KEY, -- a backslash in it is doubled, and a NUL is \\0
+    version bigint,                  -- as in the record, and so is expires_at (milliseconds)
+    expires_at bigint,
+    record json,                     -- NULL: nothing yet, the session is only lent out
+    token text,                      -- whose turn it is
+    until timestamptz                -- and how long, unless renewed
+) WITH (fillfactor = 80);
+CREATE INDEX IF NOT EXISTS {index} ON {table} (expires_at) WHERE expires_at IS NOT NULL;
+"""
+
+CHECKOUT: Final = """\
+INSERT INTO {table} AS session (id, token, until, expires_at)
+SELECT $1::text, $2::text, quick.until, extract(epoch FROM quick.until) * 1000
+FROM (
+    SELECT {quick}, clock_timestamp() + make_interval(secs => $3::float8) AS until
+) AS quick
+ON CONFLICT (id) DO UPDATE
+SET token = excluded.token, until = clock_timestamp() + make_interval(secs => $3::float8)
+WHERE session.token IS NULL OR session.token = excluded.token
+    OR session.until <= clock_timestamp()
+RETURNING record
+"""
+
+COMMIT: Final = """\
+UPDATE {table} SET version = $4::bigint, expires_at = $5::bigint, record = $6::json,
+    token = CASE WHEN $7::float8 IS NOT NULL THEN token END,
+    until = clock_timestamp() + make_interval(secs => $7::float8)
+WHERE id = $1::text AND token = $2::text AND version IS NOT DISTINCT FROM $3::bigint
+"""
+
+RELEASE: Final = """\
+WITH placeholder AS (
+    DELETE FROM {table} USING (SELECT {quick}) AS quick
+    WHERE id = $1::text AND token = $2::text AND record IS NULL
+)
+UPDATE {table} SET token = NULL, until = NULL FROM (SELECT {quick}) AS quick
+WHERE id = $1::text AND token = $2::text AND record IS NOT NULL
+"""
+
+RENEW: Final = """\
+UPDATE {table} AS session
+SET until = clock_timestamp() + make_interval(secs => lease.term)
+FROM (SELECT {quick}) AS quick,
+    json_to_recordset($1::json) AS lease (number int, id text, token text, term float8)
+WHERE session.id = lease.id AND session.token = lease.token
+RETURNING lease.number
+"""
+
+DESTROY: Final = """\
+DELETE FROM {table} WHERE id = $1::text AND ($2::text IS NULL OR token = $2::text)
+"""
+
+ALL: Final = """\
+SELECT id, record FROM {table}
+WHERE record IS NOT NULL AND id >= $1::text
+    AND ($2::text IS NULL OR id < $2::text) AND ($3::text IS NULL OR id > $3::text)
+ORDER BY id LIMIT $4::bigint
+"""
+
+DUE: Final = """\
+SELECT id, record, expires_at FROM {table}
+WHERE record IS NOT NULL AND expires_at <= $1::bigint
+    AND (expires_at, id) > ($2::bigint, $3::text)
+ORDER BY expires_at, id LIMIT $4::bigint
+"""
+
+# Who holds such a row is long dead. Its expires_at is when its first lease was to end.
+ABANDONED: Final = """\
+DELETE FROM {table} USING (
+    SELECT id AS abandoned, {quick} FROM {table}
+    WHERE record IS NULL AND until < clock_timestamp() - interval '1 hour'
+        AND expires_at < extract(epoch FROM clock_timestamp() - interval '1 hour') * 1000
+    ORDER BY expires_at LIMIT $1::bigint FOR UPDATE SKIP LOCKED
+) AS quick
+WHERE id = abandoned
+"""
+
+SERVER: Final = """\
+SELECT current_setting('server_encoding'), current_setting('client_encoding'),
+    current_setting('transaction_read_only')
+"""
+
+COLUMNS: Final = """\
+SELECT pg_typeof(record), id, version, expires_at, token, until
+FROM (SELECT) AS one LEFT JOIN {table} ON false
+"""
+
+
+class Statements:
+    """The statements for one table, as the server is sent them."""
+
+    def __init__(self, table: str) -> None:
+        name, index = _quoted(table)
+        self.ddl = DDL.format(table=name, index=index)
+        self.create = _alone(self.ddl).encode()
+        self.checkout, self.commit, self.release, self.renew, self.destroy = (
+            statement.format(table=name, quick=QUICK).encode()
+            for statement in (CHECKOUT, COMMIT, RELEASE, RENEW, DESTROY)
+        )
+        self.all, self.due, self.abandoned, self.server, self.columns = (
+            statement.format(table=name, quick=QUICK).encode()
+            for statement in (ALL, DUE, ABANDONED, SERVER, COLUMNS)
+        )
+
+
+def text(value: str) -> bytes:
+    """A text for the server, which knows no NUL. What starts a text also starts its result."""
+    return value.replace("\\", "\\\\").replace("\0", "\\0").encode()
+
+
+def untext(value: bytes) -> str:
+    """What `text` was given."""
+    return re.sub(r"\\(.)", lambda pair: "\0" if pair[1] == "0" else "\\", value.decode())
+
+
+def after(start: bytes) -> bytes | None:
+    """The first text, as `text` gives it, after all that start so; None if there is none."""
+    characters = start.decode()
+    for last in reversed(range(len(characters))):
+        code = ord(characters[last])
+        if code < 0x10FFFF:  # noqa: PLR2004 - the last character there is
+            following = 0xE000 if code == 0xD7FF else code + 1  # noqa: PLR2004 - between is no text
+            return f"{characters[:last]}{chr(following)}".encode()
+    return None
+
+
+def _quoted(table: str) -> tuple[str, str]:
+    """The table's name and its index's, as SQL; a dot stands between a schema and a table."""
+    schema, dot, name = table.rpartition(".")
+    for part in (schema, name) if dot else (name,):
+        if not part or "\0" in part or len(part.encode(errors="replace")) > LONGEST_NAME:
+            message = (
+                f"A table is called NAME or SCHEMA.NAME, of at most {LONGEST_NAME} bytes each, "
+                f"not {table!r}."
+            )
+            raise ConfigurationError(message)
+    quoted = _identifier(name)
+    return (
+        f"{_identifier(schema)}.{quoted}" if dot else quoted,
+        _identifier(f"{name}_expires_at"),
+    )
+
+
+def _identifier(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _alone(ddl: str) -> str:
+    """The same in one statement, by one at a time: IF NOT EXISTS alone does not keep them apart."""
+    body = f"BEGIN PERFORM pg_advisory_xact_lock({LOCK}); {ddl} END"
+    return "DO E'" + body.replace("\\", "\\\\").replace("'", "''") + "'"

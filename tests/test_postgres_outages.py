@@ -1,0 +1,351 @@
+"""What a PostgreSQL store knows after something went wrong: surely not applied, or unknown."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+from psycopg.sql import SQL
+
+from barback import Bot, Context, Outcome
+from barback.errors import CommitUnknown, SessionStoreUnavailable
+from barback.stores.base import Lease
+from barback.stores.postgres import PostgresSessionStore
+from barback.testing.contract_tools import TIM, lease_on, now, peek, put, record_of
+from tests.postgres_pooler import Proxy
+from tests.postgres_servers import PostgresServer
+from tests.postgres_tables import Table, a_pool, watch
+from tests.scripted import event
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+ZOE = "test:zoe"
+STATE = b'{"n":2}'
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    with PostgresServer(tmp_path_factory.mktemp("postgres")) as server:
+        yield server
+
+
+@pytest.fixture
+def table(server: PostgresServer) -> Iterator[Table]:
+    if server.process is None:
+        server.start()
+    table = Table(server.url)
+    yield table
+    if server.process is None:
+        server.start()
+    table.drop()
+
+
+# The server says no.
+
+
+@pytest.mark.parametrize(
+    "code", ["53100", "40001", "40P01", "25006", "57014", "55P03", "XX000", "58030", "ZZ999"]
+)
+async def test_what_the_server_refused_was_not_applied(table: Table, code: str) -> None:
+    """Though it be at the very end of the transaction, after the statement itself was done."""
+    async with table.store() as store:
+        mine = await held(store)
+        await watch(table, f"RAISE EXCEPTION 'no' USING ERRCODE = '{code}'")
+        with pytest.raises(SessionStoreUnavailable, match=rf"{code}.*is as it was") as got:
+            await store.commit(record_of(state=STATE), mine)
+        with pytest.raises(SessionStoreUnavailable):
+            await store.destroy(TIM, mine)
+        assert isinstance(got.value.__cause__, psycopg.Error)
+        assert await applied(table) is False
+
+
+async def test_a_server_that_turned_read_only_refuses(table: Table) -> None:
+    async with a_pool(table.url, max_size=1) as pool:
+        async with PostgresSessionStore(pool, table=table.name) as store:
+            mine = await held(store)
+            async with pool.connection() as connection:
+                await connection.execute("SET default_transaction_read_only = on")
+            with pytest.raises(SessionStoreUnavailable, match="ReadOnlySqlTransaction"):
+                await store.commit(record_of(state=STATE), mine)
+
+
+# The server ends the connection.
+
+
+async def test_a_commit_that_waited_when_the_server_ended_it_was_not_applied(table: Table) -> None:
+    """The server said that it ends, and had not yet begun to commit. So it is for those behind."""
+    async with table.store(max_connections=1) as store:
+        mine, zoes = await held(store), await held(store, ZOE)
+        async with row_lock(table):
+            commits = [
+                store.commit(record_of(state=STATE), mine),
+                store.commit(record_of(ZOE, state=STATE), zoes),
+                store.destroy("test:nobody", None),
+            ]
+            await terminate(table, await blocked(table))
+            for commit in commits:
+                with pytest.raises(SessionStoreUnavailable, match="AdminShutdown"):
+                    await commit
+        assert [await applied(table), await applied(table, ZOE)] == [False, False]
+        await store.commit(record_of(state=STATE), mine)
+
+
+async def test_what_was_answered_before_the_server_ended_it_stands(table: Table) -> None:
+    async with table.store(max_connections=1) as store:
+        mine, zoes = await held(store), await held(store, ZOE)
+        async with row_lock(table):
+            first = store.commit(record_of(ZOE, state=STATE), zoes)
+            second = store.commit(record_of(state=STATE), mine)
+            await terminate(table, await blocked(table))
+            await first
+            with pytest.raises(SessionStoreUnavailable):
+                await second
+        assert [await applied(table), await applied(table, ZOE)] == [False, True]
+
+
+async def test_a_commit_that_the_server_ended_in_its_midst_is_unknown(table: Table) -> None:
+    """The statement was done; whether its transaction was, nobody said."""
+    async with table.store(max_connections=1) as store:
+        mine, zoes = await held(store), await held(store, ZOE)
+        await watch(table, "PERFORM pg_terminate_backend(pg_backend_pid()), pg_sleep(10)")
+        commit = store.commit(record_of(state=STATE), mine)
+        behind = store.commit(record_of(ZOE, state=STATE), zoes)
+        with pytest.raises(CommitUnknown):
+            await commit
+        with pytest.raises(SessionStoreUnavailable):
+            await behind
+
+
+async def test_a_connection_that_ended_while_it_rested_is_replaced(table: Table) -> None:
+    """Nothing is sent on it, and so nobody hears of it."""
+    async with table.store() as store:
+        mine = await held(store)
+        await terminate(table, await backends(table))
+        await store.commit(record_of(state=STATE), mine)
+        assert await applied(table)
+
+
+# The server is gone.
+
+
+async def test_a_server_that_was_killed_and_came_back_while_nobody_asked_is_not_noticed(
+    server: PostgresServer, table: Table
+) -> None:
+    async with table.store() as store:
+        mine = await held(store)
+        await asyncio.to_thread(server.kill)
+        await asyncio.to_thread(server.start)
+        await store.release(TIM, mine)
+        mine = lease_on()
+        record = await store.checkout(TIM, mine)
+        assert record is not None
+        mine.version = record.version
+        await store.commit(record_of(state=STATE), mine)
+        assert await applied(table)
+
+
+async def test_while_the_server_is_down_nothing_is_missing_and_nothing_is_unknown(
+    server: PostgresServer, table: Table
+) -> None:
+    async with table.store(timeout=3) as store:
+        mine = await held(store)
+        await asyncio.to_thread(server.kill)
+        operations = [
+            *(store.checkout(TIM, lease_on()), store.checkout("test:new", lease_on("test:new"))),
+            *(store.commit(record_of(state=STATE), mine), store.release(TIM, mine)),
+            *(store.renew([mine]), store.destroy(TIM, None), store.due(now(), 1)),
+            anext(aiter(store.all())),
+        ]
+        started = asyncio.get_running_loop().time()
+        answers = await asyncio.gather(*operations, return_exceptions=True)
+        assert {SessionStoreUnavailable} == {type(answer) for answer in answers}
+        assert asyncio.get_running_loop().time() - started < 3  # it was not waited for
+        await asyncio.to_thread(server.start)
+        record = await peek(store)
+        assert record is not None
+        assert record.version == mine.version
+
+
+async def test_a_server_that_is_starting_is_waited_for(
+    server: PostgresServer, table: Table
+) -> None:
+    async with table.store(timeout=30) as store:
+        written = await put(store)
+        await asyncio.to_thread(server.kill)
+        loop = asyncio.get_running_loop()
+        starting = loop.run_in_executor(None, server.start)
+        async with asyncio.timeout(30):
+            while True:
+                asked = loop.time()
+                try:
+                    assert written == await peek(store)
+                    break
+                except SessionStoreUnavailable:
+                    assert loop.time() - asked > 0.3  # it was tried for half a second
+        await starting
+
+
+async def test_a_commit_under_way_when_the_server_was_killed_is_unknown(
+    server: PostgresServer, table: Table
+) -> None:
+    async with table.store() as store:
+        mine = await held(store)
+        async with row_lock(table):
+            commit = store.commit(record_of(state=STATE), mine)
+            await blocked(table)
+            waiting = [store.checkout(TIM, lease_on()), store.renew([mine])]
+            async with asyncio.timeout(10):
+                while len(await blocked(table)) < 2:
+                    pass
+            await asyncio.to_thread(server.kill)
+            with pytest.raises(CommitUnknown):
+                await commit
+            for each in waiting:
+                with pytest.raises(SessionStoreUnavailable):
+                    await each
+        await asyncio.to_thread(server.start)
+        assert not await applied(table)
+
+
+async def test_closing_while_the_server_is_down_leaves_nothing(
+    server: PostgresServer, table: Table
+) -> None:
+    store = await table.store(timeout=0.2).init()
+    await asyncio.to_thread(server.kill)
+    checkouts = [store.checkout(TIM, lease_on()) for _ in range(4)]
+    await store.close()
+    for checkout in checkouts:
+        with pytest.raises(SessionStoreUnavailable):
+            await checkout
+
+
+# No answer.
+
+
+async def test_a_commit_whose_answer_was_lost_is_unknown(table: Table) -> None:
+    async with Proxy(table.url) as proxy:
+        async with PostgresSessionStore(proxy.url, table=table.name) as store:
+            mine = await held(store)
+            proxy.mute = True
+            commit = store.commit(record_of(state=STATE), mine)
+            await proxy.lost.wait()
+            proxy.cut()
+            with pytest.raises(CommitUnknown, match="may have been written"):
+                await commit
+            proxy.mute = False
+            assert await applied(table)
+
+
+async def test_a_turn_whose_commit_lost_its_answer_finds_that_it_was_done(table: Table) -> None:
+    async with Proxy(table.url) as proxy:
+        store = PostgresSessionStore(proxy.url, table=table.name)
+        async with Bot(session_store=store, initial_state={"n": 0}) as bot:
+
+            @bot.on_event
+            async def count(context: Context) -> None:
+                context.set_state(n=context.state["n"] + 1)
+                proxy.mute = context.event.id == "2"
+
+            await bot.handle(event(event_id="1"))
+            handling = asyncio.ensure_future(bot.handle(event(event_id="2")))
+            await proxy.lost.wait()
+            proxy.mute = False
+            proxy.cut()
+            assert await handling is Outcome.COMMITTED
+            rows = await table.run("SELECT record->'state'->>'n' FROM {}")
+            assert rows == [("2",)]
+
+
+@pytest.mark.parametrize("writes", [True, False])
+async def test_an_operation_that_takes_too_long_is_given_up_and_its_connection_too(
+    table: Table,
+    writes: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    """A late answer is nobody else's."""
+    async with table.store(timeout=2, max_connections=1) as store:
+        mine = await held(store)
+        await put(store, ZOE, {"n": 7})
+        (before,) = await backends(table)
+        async with row_lock(table):
+            started = asyncio.get_running_loop().time()
+            if writes:
+                with pytest.raises(CommitUnknown):
+                    await store.commit(record_of(state=STATE), mine)
+            else:
+                with pytest.raises(SessionStoreUnavailable, match="no answer"):
+                    await store.checkout(TIM, lease_on(token=mine.token))
+            assert asyncio.get_running_loop().time() - started < 3.5
+            record = await peek(store, ZOE)
+            assert record is not None
+            assert record.state == b'{"n":7}'
+        assert before not in await backends(table)
+
+
+async def test_the_wait_for_a_connection_is_part_of_the_time(table: Table) -> None:
+    async with table.store(timeout=2, max_connections=1) as store:
+        mine, zoes = await held(store), await held(store, ZOE)
+        async with row_lock(table):
+            started = asyncio.get_running_loop().time()
+            first = store.commit(record_of(state=STATE), mine)
+            await blocked(table)
+            second = store.commit(record_of(ZOE, state=STATE), zoes)
+            with pytest.raises(CommitUnknown):
+                await first
+            try:
+                await second  # if its time was not yet over
+            except SessionStoreUnavailable:
+                assert not await applied(table, ZOE)
+            assert asyncio.get_running_loop().time() - started < 3.5
+
+
+async def held(store: PostgresSessionStore, session_id: str = TIM) -> Lease:
+    """The lease on a session that has a record."""
+    written = await put(store, session_id, {"n": 1})
+    lease = lease_on(session_id, version=written.version)
+    await store.checkout(session_id, lease)
+    return lease
+
+
+async def applied(table: Table, session_id: str = TIM) -> bool:
+    rows = await table.run("SELECT record->>'state' FROM {} WHERE id = %s", session_id)
+    assert rows[0][0] in {'{"n":1}', STATE.decode()}
+    return bool(rows == [(STATE.decode(),)])
+
+
+@asynccontextmanager
+async def row_lock(table: Table) -> AsyncIterator[None]:
+    """Inside, who wants to change Tim's row has to wait."""
+    connection = await psycopg.AsyncConnection.connect(table.url)
+    try:
+        sql = SQL("SELECT * FROM {} WHERE id = %s FOR UPDATE").format(table.identifier)
+        await connection.execute(sql, [TIM])
+        yield
+    finally:
+        await connection.close()
+
+
+async def backends(table: Table) -> list[int]:
+    rows = await table.run("SELECT pid FROM pg_stat_activity WHERE application_name = 'barback'")
+    return [pid for (pid,) in rows]
+
+
+async def blocked(table: Table) -> list[int]:
+    """Those of the store that wait for a lock; one at least does, or will."""
+    async with asyncio.timeout(10):
+        while True:
+            rows = await table.run(
+                "SELECT pid FROM pg_stat_activity "
+                "WHERE application_name = 'barback' AND wait_event_type = 'Lock'"
+            )
+            if rows:
+                return [pid for (pid,) in rows]
+
+
+async def terminate(table: Table, pids: list[int]) -> None:
+    """End these connections, and wait until they have ended."""
+    await table.run("SELECT pg_terminate_backend(pid, 10000) FROM unnest(%s) AS pid", pids)

@@ -1,0 +1,252 @@
+"""One connection to a Redis or Valkey server, shared by all that is asked of it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import hiredis
+import pytest
+from redis.asyncio.connection import Connection
+
+from barback.stores import redis_link
+from barback.stores.redis_link import Link, LinkDown
+from barback.stores.redis_servers import pack
+from tests.valkey_servers import ValkeyServer
+
+PING = pack("PING")
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ValkeyServer]:
+    with ValkeyServer(tmp_path) as own:
+        yield own
+
+
+class Linked(Link):
+    """A link to a server, which counts how often it connects."""
+
+    def __init__(self, port: int, *, timeout: float = 5.0, connect_timeout: float = 5.0) -> None:
+        self.port = port
+        self.attempts = 0
+        super().__init__(
+            self.connect, where="there", timeout=timeout, connect_timeout=connect_timeout
+        )
+
+    async def connect(self) -> Any:
+        self.attempts += 1
+        connection: Any = Connection(
+            host="127.0.0.1", port=self.port, protocol=2, socket_timeout=None
+        )
+        try:
+            await connection.connect()
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        return connection
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+
+async def test_replies_come_to_who_asked_whatever_their_size(server: ValkeyServer) -> None:
+    async with Linked(server.port) as link:
+        sizes = [1, 100_000, 0, 1_000_000, 17, 65_536] * 3
+        told = await asyncio.gather(*(link.ask(pack("ECHO", b"x" * size)) for size in sizes))
+        assert sizes == [len(each) for each in told]
+        assert link.attempts == 1
+
+
+async def test_only_the_last_of_several_commands_is_answered(server: ValkeyServer) -> None:
+    async with Linked(server.port) as link:
+        first = link.ask(pack("INCR", "n"), pack("NO-SUCH-COMMAND"), pack("INCR", "n"))
+        second = link.ask(pack("INCR", "n"))
+        assert (await first, await second) == (2, 3)
+
+
+async def test_an_error_of_the_servers_is_a_reply(server: ValkeyServer) -> None:
+    async with Linked(server.port) as link:
+        replies = await asyncio.gather(link.ask(pack("NO-SUCH-COMMAND")), link.ask(PING))
+        assert isinstance(replies[0], hiredis.ReplyError)
+        assert replies[1] == b"PONG"
+
+
+async def test_who_stops_waiting_disturbs_nobody(server: ValkeyServer) -> None:
+    async with Linked(server.port) as link:
+        asked = [link.ask(pack("INCR", "n")) for _ in range(9)]
+        for future in asked[::2]:
+            future.cancel()
+        assert await asyncio.gather(*asked[1::2]) == [2, 4, 6, 8]
+        assert await link.ask(pack("GET", "n")) == b"9"
+
+
+async def test_all_that_is_asked_meanwhile_shares_one_attempt_to_connect() -> None:
+    async with Linked(1) as link:
+        asked = [link.ask(PING) for _ in range(50)]
+        outcomes = await asyncio.gather(*asked, return_exceptions=True)
+        assert link.attempts == 1
+        for outcome in outcomes:
+            assert isinstance(outcome, LinkDown)
+            assert not outcome.sent
+            assert isinstance(outcome.__cause__, Exception)
+        with pytest.raises(LinkDown, match="could not connect to there"):
+            await link.ask(PING)
+        assert link.attempts == 2
+
+
+async def test_connecting_takes_no_longer_than_it_may(server: ValkeyServer) -> None:
+    os.kill(server.pid, signal.SIGSTOP)
+    loop = asyncio.get_running_loop()
+    for limits in ({"connect_timeout": 0.2}, {"timeout": 0.2, "connect_timeout": 0.4}):
+        async with Linked(server.port, **limits) as link:
+            started = loop.time()
+            with pytest.raises(LinkDown) as caught:
+                await link.ask(PING)
+            assert 0.15 < loop.time() - started < 2
+            assert not caught.value.sent
+    os.kill(server.pid, signal.SIGCONT)
+
+
+async def test_a_late_answer_costs_the_connection_and_the_next_has_another(
+    server: ValkeyServer,
+) -> None:
+    async with Linked(server.port, timeout=0.3) as link:
+        assert await link.ask(PING) == b"PONG"
+        os.kill(server.pid, signal.SIGSTOP)
+        outcomes = await asyncio.gather(*(link.ask(PING) for _ in range(3)), return_exceptions=True)
+        for outcome in outcomes:
+            assert isinstance(outcome, LinkDown)
+            assert outcome.sent
+            assert isinstance(outcome.__cause__, TimeoutError)
+        assert not link.connected
+        os.kill(server.pid, signal.SIGCONT)
+        assert await link.ask(pack("ECHO", "mine")) == b"mine"
+        assert link.attempts == 2
+
+
+async def test_time_without_questions_is_no_lateness(server: ValkeyServer) -> None:
+    async with Linked(server.port, timeout=0.2) as link:
+        for _ in range(3):
+            assert await link.ask(PING) == b"PONG"
+            await asyncio.sleep(0.15)
+        assert link.attempts == 1
+
+
+async def test_a_server_that_went_away_unasked_is_connected_to_again(server: ValkeyServer) -> None:
+    async with Linked(server.port) as link:
+        assert await link.ask(PING) == b"PONG"
+        await asyncio.to_thread(server.kill)
+        async with asyncio.timeout(10):
+            while link.connected:
+                await asyncio.sleep(0.01)
+        server.start()
+        assert await link.ask(PING) == b"PONG"
+        assert link.attempts == 2
+
+
+async def test_what_may_wait_is_bounded(
+    server: ValkeyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_link, "MOST_WAITING", 10)
+    async with Linked(server.port) as link:
+        outcomes = await asyncio.gather(
+            *(link.ask(PING) for _ in range(15)), return_exceptions=True
+        )
+        assert outcomes[:10] == [b"PONG"] * 10
+        assert [type(outcome) for outcome in outcomes[10:]] == [LinkDown] * 5
+        assert await link.ask(PING) == b"PONG"
+
+
+async def test_a_server_that_does_not_read_is_not_written_to_without_end(
+    server: ValkeyServer,
+) -> None:
+    async with Linked(server.port, timeout=1) as link:
+        assert await link.ask(PING) == b"PONG"
+        os.kill(server.pid, signal.SIGSTOP)
+        asked = []
+        for _ in range(40):
+            asked.append(link.ask(pack("ECHO", b"x" * 1_000_000)))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        outcomes = await asyncio.gather(*asked, return_exceptions=True)
+        sent = [outcome.sent for outcome in outcomes if isinstance(outcome, LinkDown)]
+        assert len(sent) == 40
+        assert sent == sorted(sent, reverse=True)
+        assert 0 < sum(sent) < 40  # the rest never left, and surely did nothing
+        os.kill(server.pid, signal.SIGCONT)
+        assert await link.ask(PING) == b"PONG"
+
+
+async def test_a_connection_that_retires_lets_what_was_sent_be_answered(
+    server: ValkeyServer,
+) -> None:
+    async with Linked(server.port) as link:
+        before = await link.ask(pack("CLIENT", "ID"))
+        link.retire()
+        after = await link.ask(pack("CLIENT", "ID"))
+        assert before != after
+        sent = link.ask(pack("CLIENT", "ID"))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        link.retire()
+        assert await link.ask(pack("CLIENT", "ID")) not in {before, after}
+        assert await sent == after
+
+
+async def test_closing_waits_for_answers_and_then_refuses(server: ValkeyServer) -> None:
+    link = Linked(server.port)
+    asked = [link.ask(pack("INCR", "n")) for _ in range(20)]
+    asked[3].cancel()
+    await link.close()
+    assert [future.result() for future in asked if not future.cancelled()][-1] == 20
+    with pytest.raises(LinkDown, match="closed"):
+        await link.ask(PING)
+    await link.close()
+
+
+async def test_a_reply_that_nobody_asked_for_ends_the_connection() -> None:
+    async with answering(b"+PONG\r\n+EXTRA\r\n") as port, Linked(port) as link:
+        assert await link.ask(PING) == b"PONG"
+        async with asyncio.timeout(10):
+            while link.connected:
+                await asyncio.sleep(0.01)
+        assert await link.ask(PING) == b"PONG"
+        assert link.attempts == 2
+
+
+async def test_what_is_not_the_protocol_ends_the_connection() -> None:
+    async with answering(b"HTTP/1.1 400\r\n") as port, Linked(port) as link:
+        with pytest.raises(LinkDown, match="lost its connection") as caught:
+            await link.ask(PING)
+        assert caught.value.sent
+        assert isinstance(caught.value.__cause__, hiredis.ProtocolError)
+
+
+@asynccontextmanager
+async def answering(answer: bytes) -> AsyncIterator[int]:
+    """A port where something that is no such server answers PING; the rest with OK."""
+    running: set[asyncio.Task[Any] | None] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        running.add(asyncio.current_task())
+        try:
+            while data := await reader.read(1000):
+                writer.write(answer if b"PING" in data else b"+OK\r\n" * data.count(b"*"))
+        except OSError:
+            pass
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        await asyncio.wait([task for task in running if task is not None], timeout=10)

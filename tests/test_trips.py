@@ -1,0 +1,139 @@
+"""Operations that meet in one step of the event loop travel together, and fail each alone."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from barback.stores.trips import Operation, Trips
+
+
+class Carrier:
+    """Notes what travels together, and answers when it is let."""
+
+    def __init__(self, *, side_by_side: int = 1, size: int = 256, held: bool = False) -> None:
+        self.trips = Trips(self.carry, side_by_side=side_by_side, size=size)
+        self.loads: list[list[str]] = []
+        self.gate = asyncio.Event()
+        if not held:
+            self.gate.set()
+
+    async def carry(self, operations: list[Operation[str]]) -> None:
+        self.loads.append([operation.request for operation in operations])
+        await self.gate.wait()
+        for operation in operations:
+            if operation.request == "bad":
+                operation.fail(ValueError("bad"))
+            elif operation.request == "fatal":
+                raise LookupError("fatal")
+            elif operation.request != "forgotten":
+                operation.succeed(operation.request.upper())
+
+
+async def test_what_is_asked_for_in_one_step_travels_together() -> None:
+    carrier = Carrier()
+    answers = await asyncio.gather(*(carrier.trips.ask(name) for name in "abc"))
+    assert carrier.loads == [["a", "b", "c"]]
+    assert answers == ["A", "B", "C"]
+
+
+async def test_a_lone_operation_waits_for_nobody() -> None:
+    carrier = Carrier()
+    asked = carrier.trips.ask("a")
+    for _ in range(2):  # it departs at the end of this step, and its trip starts in the next
+        await asyncio.sleep(0)
+    assert carrier.loads == [["a"]]
+    assert await asked == "A"
+
+
+async def test_what_is_asked_for_during_a_trip_shares_the_next() -> None:
+    carrier = Carrier(held=True)
+    first = carrier.trips.ask("a")
+    await asyncio.sleep(0.001)
+    rest = [carrier.trips.ask(name) for name in "bcd"]
+    await asyncio.sleep(0.001)
+    assert carrier.loads == [["a"]]
+    carrier.gate.set()
+    assert await asyncio.gather(first, *rest) == ["A", "B", "C", "D"]
+    assert carrier.loads == [["a"], ["b", "c", "d"]]
+
+
+async def test_trips_go_side_by_side_up_to_their_number() -> None:
+    carrier = Carrier(side_by_side=2, held=True)
+    asked = []
+    for name in "abcd":
+        asked.append(carrier.trips.ask(name))
+        await asyncio.sleep(0.001)
+    assert carrier.loads == [["a"], ["b"]]
+    carrier.gate.set()
+    assert await asyncio.gather(*asked) == ["A", "B", "C", "D"]
+    assert carrier.loads == [["a"], ["b"], ["c", "d"]]
+
+
+async def test_a_trip_takes_no_more_than_its_size() -> None:
+    carrier = Carrier(size=2)
+    await asyncio.gather(*(carrier.trips.ask(name) for name in "abcde"))
+    assert carrier.loads == [["a", "b"], ["c", "d"], ["e"]]
+
+
+async def test_an_operation_that_fails_fails_alone() -> None:
+    carrier = Carrier()
+    good, bad, other = (carrier.trips.ask(name) for name in ("good", "bad", "other"))
+    assert await good == "GOOD"
+    with pytest.raises(ValueError, match="bad"):
+        await bad
+    assert await other == "OTHER"
+
+
+async def test_what_a_trip_raises_is_the_answer_of_those_without_one() -> None:
+    carrier = Carrier()
+    good, fatal, late = (carrier.trips.ask(name) for name in ("good", "fatal", "late"))
+    assert await good == "GOOD"
+    for lost in (fatal, late):
+        with pytest.raises(LookupError, match="fatal"):
+            await lost
+
+
+async def test_an_operation_that_the_driver_forgets_is_not_waited_for_for_ever() -> None:
+    carrier = Carrier()
+    with pytest.raises(RuntimeError, match="without an answer"):
+        await carrier.trips.ask("forgotten")
+
+
+async def test_what_nobody_waits_for_any_more_is_carried_out_all_the_same() -> None:
+    carrier = Carrier()
+    gone, other = carrier.trips.ask("gone"), carrier.trips.ask("other")
+    gone.cancel()
+    assert await other == "OTHER"
+    assert carrier.loads == [["gone", "other"]]
+
+
+async def test_closing_waits_for_every_answer() -> None:
+    carrier = Carrier(held=True)
+    asked = [carrier.trips.ask("a")]
+    await asyncio.sleep(0.001)
+    asked.append(carrier.trips.ask("b"))
+    closing = asyncio.ensure_future(carrier.trips.close())
+    await asyncio.sleep(0.001)
+    assert not closing.done()
+    carrier.gate.set()
+    await closing
+    assert all(answer.done() for answer in asked)
+
+
+async def test_closing_waits_for_what_has_not_even_departed() -> None:
+    carrier = Carrier()
+    asked = carrier.trips.ask("a")
+    await carrier.trips.close()
+    assert asked.done()
+
+
+def test_when_the_event_loop_ends_nobody_is_left_waiting() -> None:
+    async def leave() -> asyncio.Future[str]:
+        carrier = Carrier(held=True)
+        asked = carrier.trips.ask("a")
+        await asyncio.sleep(0.001)
+        return asked
+
+    assert asyncio.run(leave()).cancelled()
