@@ -89,7 +89,9 @@ class Worker:
         self.name = name
         self.batch = Batch([])
         self.report = Report()
-        self.bot = Bot(initial_state={"n": 0, "by": None}, session_store=store, dedupe_limit=10_000)
+        self.bot = Bot(
+            initial_state={"n": 0, "by": None}, session_store=store, dedupe_limit=REMEMBERED
+        )
         rules = self.bot._rules
         # How long it waited is told. On a machine busy with other things it shall not give up.
         rules = msgspec.structs.replace(rules, lease_term=lease_term, lease_wait=120.0)

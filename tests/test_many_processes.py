@@ -161,7 +161,7 @@ async def test_a_thousand_increments_of_one_session_from_four_processes_are_a_th
     store: str, request: pytest.FixtureRequest, tmp_path: Path, record_property: Any
 ) -> None:
     url = own_url(store, request, tmp_path)
-    reports = await count(url, shares_of(1, at_once=2))
+    reports = await count(url, shares_of(1, at_once=1))
     check_handled_once(reports)
     assert [state["n"] for state in await states(url, 1)] == [1_000]
     check_contention(reports, record_property, store)

@@ -472,6 +472,8 @@ async def test_connections_are_two_whatever_is_asked(server: ValkeyServer) -> No
         await asyncio.gather(*(put(store, f"test:{number}") for number in range(500)))
         assert len([record async for record in store.all()]) == 500
         assert ours(server) == 2
+        listed = server.ask("CLIENT", "LIST")  # RESP2 has no messages that nobody asked for
+        assert all(" resp=2" in line for line in listed.splitlines() if "name=ours" in line)
     assert ours(server) == 0
 
 
@@ -738,6 +740,8 @@ async def test_a_slot_that_has_moved_is_found(cluster: ValkeyCluster) -> None:
         assert target is cluster.keeper_of(key)
         assert target.ask("EXISTS", key) == 1
         assert written == await peek(store)
+        redirected = sum(refusals_of(server, "MOVED") for server in cluster.servers)
+        assert redirected == 1  # and from then on it is known
         assert [written] == [record async for record in store.all()]
 
 
@@ -833,6 +837,25 @@ async def test_a_server_of_a_cluster_comes_back(cluster: ValkeyCluster) -> None:
         last = record_of()
         await store.commit(last, lease)
         assert last == await peek(store)
+
+
+async def test_a_replica_that_takes_over_in_a_cluster_is_found(
+    cluster: ValkeyCluster, tmp_path: Path
+) -> None:
+    key = "barback:{test:tim}"
+    keeper = cluster.keeper_of(key)
+    with cluster.replica_of(keeper, tmp_path / "replica") as replica:
+        async with RedisSessionStore(cluster.url) as store:
+            written = await put(store)
+            await until(lambda: replica.ask("DBSIZE") == 1)
+            await asyncio.to_thread(keeper.kill)
+            assert written == await recovered(store)
+            assert replica.ask("ROLE")[0] == "master"
+            lease = lease_on(version=written.version)
+            await store.checkout(TIM, lease)
+            last = record_of()
+            await store.commit(last, lease)
+            assert [last] == [record async for record in store.all()]
 
 
 async def test_a_cluster_that_is_down_says_so_and_comes_back(cluster: ValkeyCluster) -> None:

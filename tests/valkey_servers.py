@@ -9,8 +9,8 @@ from __future__ import annotations
 import socket
 import subprocess
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -143,8 +143,7 @@ class ValkeyCluster:
     """Three primaries that share the slots."""
 
     def __init__(self, folder: Path, *options: str) -> None:
-        own = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
-        self.servers = [ClusterServer(folder / f"{number}", *own, *options) for number in range(3)]
+        self.servers = [ClusterServer(folder / f"{number}", *options) for number in range(3)]
         self._started = ExitStack()
 
     @property
@@ -160,6 +159,31 @@ class ValkeyCluster:
                 if start <= slot <= end and port == server.port:
                     return server
         raise LookupError(slot)
+
+    @contextmanager
+    def replica_of(self, primary: ValkeyServer, folder: Path) -> Iterator[ValkeyServer]:
+        """One more server, which takes the primary's place if that dies."""
+        with ClusterServer(folder) as replica:
+            first = self.servers[0]
+            replica.ask("CLUSTER", "MEET", "127.0.0.1", first.port, first.bus)
+            name = primary.ask("CLUSTER", "MYID")
+
+            def follows() -> bool:
+                try:
+                    replica.ask("CLUSTER", "REPLICATE", name)
+                except redis.ResponseError:  # it has not heard of it yet
+                    return False
+                return True
+
+            wait_until(follows, "the replica knows its primary")
+            wait_until(lambda: replica.ask("ROLE")[3] == "connected", "the replica follows")
+            others = [server for server in self.servers if server is not primary]
+            own = replica.ask("CLUSTER", "MYID")
+            wait_until(
+                lambda: all(own in str(server.ask("CLUSTER", "SLOTS")) for server in others),
+                "the cluster knows the replica",
+            )
+            yield replica
 
     def move(self, key: str, target: ValkeyServer) -> None:
         """Give the key's slot, with all that is in it, to another server."""
@@ -217,7 +241,8 @@ class ClusterServer(ValkeyServer):
 
     def _launch(self) -> None:
         self.bus = self.bus or free_port()
-        kept, self.options = self.options, (*self.options, "--cluster-port", str(self.bus))
+        own = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
+        kept, self.options = self.options, (*own, "--cluster-port", str(self.bus), *self.options)
         try:
             super()._launch()
         except RuntimeError:

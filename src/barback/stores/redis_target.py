@@ -124,7 +124,6 @@ class Target:
             **settings,
             # A `Wire` matches replies by their order, and decides itself what is sent again.
             protocol=2,
-            decode_responses=False,
             retry_on_error=[],
             health_check_interval=0,
             socket_timeout=None,  # a `Link` limits the whole of it
