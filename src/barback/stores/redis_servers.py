@@ -25,10 +25,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Servers", "open_servers", "pack"]
 
+_pack: Any = pack_command  # its own type hints know commands of one word only
+
 SLOTS: Final = 16384
 PAUSE: Final = 0.02  # seconds, before a cluster that is moving a slot is asked again
-ASKING: Final = pack_command(("ASKING",))
-SHARDS: Final = pack_command(("CLUSTER", "SLOTS"))
+ASKING: Final[bytes] = _pack(("ASKING",))
+SHARDS: Final[bytes] = _pack(("CLUSTER", "SLOTS"))
 REDIRECTIONS: Final = frozenset({"MOVED", "ASK", "TRYAGAIN"})
 AT_ONCE: Final = (0.0, 0.0)  # redirections in a row that are followed without a pause
 UNKNOWN: Final = (None, b"", b"?")  # the host of a server that does not know its own address
@@ -37,7 +39,8 @@ NO_ERROR: Final = ("", "", "")
 
 def pack(*arguments: bytes | str | int) -> bytes:
     """A command as it goes over the wire."""
-    return pack_command(arguments)
+    packed: bytes = _pack(arguments)
+    return packed
 
 
 def open_servers(target: Target, timeout: float) -> Servers:
