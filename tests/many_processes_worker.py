@@ -92,10 +92,7 @@ class Worker:
         self.bot = Bot(
             initial_state={"n": 0, "by": None}, session_store=store, dedupe_limit=REMEMBERED
         )
-        rules = self.bot._rules
-        # How long it waited is told. On a machine busy with other things it shall not give up.
-        rules = msgspec.structs.replace(rules, lease_term=lease_term, lease_wait=120.0)
-        self.bot._rules = rules
+        self.bot._rules = msgspec.structs.replace(self.bot._rules, lease_term=lease_term)
         self.bot.on_event(self.count)
         self.watch(store)
 

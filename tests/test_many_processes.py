@@ -88,8 +88,8 @@ def workers(url: str) -> Iterator[list[Worker]]:
         yield crowd
 
 
-def shares_of(sessions: int, *, at_once: int) -> list[tuple[Batch, Batch]]:
-    """A thousand events for so many sessions, each process with a quarter of each session's.
+def shares_of(sessions: int, *, at_once: int, ids: list[str] = IDS) -> list[tuple[Batch, Batch]]:
+    """The events, for so many sessions, each process with a quarter of each session's.
 
     A process's first batch it shares with others: each event of it is delivered to two.
     """
@@ -97,7 +97,7 @@ def shares_of(sessions: int, *, at_once: int) -> list[tuple[Batch, Batch]]:
         (Batch([], at_once=at_once, tells_busy=True), Batch([], at_once=at_once))
         for _ in range(PROCESSES)
     ]
-    for number, event_id in enumerate(IDS):
+    for number, event_id in enumerate(ids):
         event = (f"user{number % sessions}", event_id)
         nth = number // sessions  # of its session
         if number < len(TWICE):
@@ -137,11 +137,11 @@ async def states(url: str, sessions: int) -> list[dict[str, Any]]:
         return [await state_of(bot, f"test:user{number}") for number in range(sessions)]
 
 
-def check_handled_once(reports: list[Report]) -> None:
+def check_handled_once(reports: list[Report], ids: list[str] = IDS) -> None:
     assert [report.errors for report in reports] == [{}] * PROCESSES
-    assert sorted(IDS) == all_of(reports, "committed")
+    assert sorted(ids) == all_of(reports, "committed")
     assert sorted(TWICE) == all_of(reports, "duplicate")
-    assert sorted(IDS) == sorted(event_id for report in reports for event_id in report.handled)
+    assert sorted(ids) == sorted(event_id for report in reports for event_id in report.handled)
 
 
 def check_contention(
@@ -176,6 +176,18 @@ async def test_fifty_increments_of_each_of_twenty_sessions_from_four_processes_a
     reports = await count(url, shares_of(20, at_once=5))
     check_handled_once(reports)
     assert [state["n"] for state in await states(url, 20)] == [50] * 20
+    check_contention(reports, record_property, store)
+
+
+@takes_long
+@every_store
+async def test_turns_handed_on_within_each_of_four_processes_are_counted_as_exactly(
+    store: str, request: pytest.FixtureRequest, tmp_path: Path, record_property: Any
+) -> None:
+    url, ids = own_url(store, request, tmp_path), IDS[:300]
+    reports = await count(url, shares_of(1, at_once=10, ids=ids))
+    check_handled_once(reports, ids)
+    assert [state["n"] for state in await states(url, 1)] == [300]
     check_contention(reports, record_property, store)
 
 

@@ -23,6 +23,7 @@ from barback.errors import (
     InvalidSessionId,
 )
 from barback.events import Event
+from barback.options import count, seconds
 from barback.record import check_session_id
 from barback.rules import Rules
 from barback.scope import Scope, check_name, key_function
@@ -99,17 +100,17 @@ class Bot:
             raise ConfigurationError(message)
         self._rules = Rules(
             handler_timeout=(
-                None if handler_timeout is None else _seconds(handler_timeout, "handler_timeout")
+                None if handler_timeout is None else seconds(handler_timeout, "handler_timeout")
             ),
-            concurrency=_count(max_concurrency, "max_concurrency"),
-            seen_limit=_count(dedupe_limit, "dedupe_limit"),
-            seen_for=_seconds(dedupe_for, "dedupe_for"),
+            concurrency=count(max_concurrency, "max_concurrency"),
+            seen_limit=count(dedupe_limit, "dedupe_limit"),
+            seen_for=seconds(dedupe_for, "dedupe_for"),
             dedupe_always=dedupe == "always",
         )
         self._turns: Turns | None = None
         self._closing = False
         self._stack: AsyncExitStack | None = None
-        self._shutdown_timeout = _seconds(shutdown_timeout, "shutdown_timeout")
+        self._shutdown_timeout = seconds(shutdown_timeout, "shutdown_timeout")
         self._initial = InitialState(initial_state)
         self._store = _leased(session_store)
         self._key = key_function(scope)
@@ -394,25 +395,6 @@ def _check_async(function: Callable[..., Any], what: str, form: str) -> None:
     name = getattr(function, "__name__", type(function).__name__)
     message = f"{what} must be `{form}`; {name} is not async. Put `async` before its `def`."
     raise HandlerRefused(message)
-
-
-def _seconds(value: float | timedelta, name: str) -> float:
-    seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    if (
-        isinstance(seconds, bool)
-        or not isinstance(seconds, (int, float))
-        or not 0 < seconds < float("inf")
-    ):
-        message = f"{name} must be a number of seconds above zero, or a timedelta, not {value!r}."
-        raise ConfigurationError(message)
-    return float(seconds)
-
-
-def _count(value: int, name: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        message = f"{name} must be a whole number of at least 1, not {value!r}."
-        raise ConfigurationError(message)
-    return value
 
 
 @contextmanager

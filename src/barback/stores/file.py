@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import os
 import re
 from pathlib import Path
@@ -13,6 +12,7 @@ from urllib.parse import unquote
 from weakref import WeakSet
 
 from barback.errors import ConfigurationError, SessionStoreUnavailable, SessionUnreadable
+from barback.options import seconds
 from barback.stores import answers
 from barback.stores.base import ONE_YEAR, Lease, LeasedStore, duration
 from barback.stores.file_leases import SHARDS, LeaseFiles, LockedLeases
@@ -73,11 +73,8 @@ class FileSessionStore(LeasedStore):
         if not self.dirname or "\0" in self.dirname:
             message = f"A file store needs the name of a folder, not {self.dirname!r}."
             raise ConfigurationError(message)
-        if not isinstance(timeout, (int, float)) or not 0 < timeout < math.inf:
-            message = f"timeout must be a number of seconds greater than zero, not {timeout!r}."
-            raise ConfigurationError(message)
         self.expires_in = duration(expires_in)
-        self.timeout = timeout
+        self.timeout = seconds(timeout, "timeout")
         self._folder = Path(self.dirname).absolute()
         self._records = RecordFiles(self.name, self._folder)
         self._leases = LeaseFiles(

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, ClassVar
 
 from barback.errors import ConfigurationError
+from barback.options import count
 from barback.stores import answers
 from barback.stores.base import ONE_YEAR, Lease, LeasedStore, duration
 from barback.stores.local import LeaseTable
@@ -41,10 +42,7 @@ class MemorySessionStore(LeasedStore):
     def __init__(
         self, max_size: int = 10_000, *, expires_in: float | timedelta | None = ONE_YEAR
     ) -> None:
-        if not isinstance(max_size, int) or isinstance(max_size, bool) or max_size < 1:
-            message = f"max_size must be a whole number of at least 1, not {max_size!r}."
-            raise ConfigurationError(message)
-        self.max_size = max_size
+        self.max_size = count(max_size, "max_size")
         self.expires_in = duration(expires_in)
         self.evictions = 0
         self._records: OrderedDict[str, Record] = OrderedDict()

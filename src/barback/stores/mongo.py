@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from barback.errors import ConfigurationError, SessionStoreUnavailable, SessionUnreadable
 from barback.extras import needs_extra
+from barback.options import count
+from barback.options import seconds as in_seconds
 from barback.stores import answers
 from barback.stores.base import ONE_YEAR, Lease, LeasedStore, duration
 from barback.stores.mongo_document import record_of
@@ -107,15 +108,12 @@ class MongoSessionStore(LeasedStore):
         self.collection_name = collection_name
         self.database = database
         self.expires_in = duration(expires_in)
-        self.timeout = _seconds(timeout, "timeout")
-        self.connect_timeout = _seconds(connect_timeout, "connect_timeout")
-        if not isinstance(max_connections, int) or max_connections < 1:
-            message = "max_connections must be a whole number of at least 1."
-            raise ConfigurationError(message)
+        self.timeout = in_seconds(timeout, "timeout")
+        self.connect_timeout = in_seconds(connect_timeout, "connect_timeout")
         settings: dict[str, Any] = {
             "serverSelectionTimeoutMS": self.connect_timeout * 1000,
             "connectTimeoutMS": self.connect_timeout * 1000,
-            "maxPoolSize": max_connections,
+            "maxPoolSize": count(max_connections, "max_connections"),
         }
         self._url = url
         self._where, given = _read(url) if isinstance(url, str) else ("its client's servers", set())
@@ -391,10 +389,3 @@ def _read(url: str) -> tuple[str, set[str]]:
     if scheme == "mongodb+srv":
         return str(nodes[0][0]), names
     return ", ".join(host if port is None else f"{host}:{port}" for host, port in nodes), names
-
-
-def _seconds(value: float, name: str) -> float:
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf:
-        return value
-    message = f"{name} must be a number of seconds greater than zero."
-    raise ConfigurationError(message)

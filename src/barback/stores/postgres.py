@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
@@ -11,6 +10,7 @@ import msgspec
 
 from barback.errors import BarbackError, ConfigurationError, SessionUnreadable
 from barback.extras import needs_extra
+from barback.options import count, seconds
 from barback.record import Record
 from barback.stores import answers
 from barback.stores.base import ONE_YEAR, Lease, LeasedStore, duration
@@ -82,12 +82,12 @@ class PostgresSessionStore(LeasedStore):
         self.table = table
         self.expires_in = duration(expires_in)
         self._sql = Statements(table)
-        self._timeout = _seconds("timeout", timeout)
+        self._timeout = seconds(timeout, "timeout")
         self._server = Server(
             url,
             timeout=self._timeout,
-            connect_timeout=_seconds("connect_timeout", connect_timeout),
-            max_connections=_count("max_connections", max_connections),
+            connect_timeout=seconds(connect_timeout, "connect_timeout"),
+            max_connections=count(max_connections, "max_connections"),
         )
         self._trips: Trips[_Request] | None = None
 
@@ -335,17 +335,3 @@ def _nothing(_: PGresult) -> None:
 
 def _number(value: float | None) -> bytes | None:
     return None if value is None else str(value).encode()
-
-
-def _seconds(name: str, value: object) -> float:
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf:
-        return float(value)
-    message = f"{name} must be a number of seconds above zero, not {value!r}."
-    raise ConfigurationError(message)
-
-
-def _count(name: str, value: object) -> int:
-    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-        return value
-    message = f"{name} must be a whole number of at least 1, not {value!r}."
-    raise ConfigurationError(message)

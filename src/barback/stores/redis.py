@@ -15,6 +15,7 @@ from barback.errors import (
     SessionUnreadable,
 )
 from barback.extras import needs_extra
+from barback.options import seconds
 from barback.record import Record
 from barback.stores import answers
 from barback.stores.base import GRACE, ONE_YEAR, Lease, LeasedStore, duration
@@ -110,15 +111,11 @@ class RedisSessionStore(LeasedStore):
         if not isinstance(prefix, str) or "{" in prefix or "}" in prefix:
             message = "A redis store's prefix is a text without braces, which tell the hash slot."
             raise ConfigurationError(message)
-        for name, seconds in (("timeout", timeout), ("connect_timeout", connect_timeout)):
-            if not (isinstance(seconds, (int, float)) and 0 < seconds < float("inf")):
-                message = f"{name} must be a number of seconds above zero, not {seconds!r}."
-                raise ConfigurationError(message)
         self.prefix = prefix
         self.expires_in = duration(expires_in)
-        self._timeout = timeout
+        self._timeout = seconds(timeout, "timeout")
         given = {"host": host, "port": port, "db": db, "username": username, "password": password}
-        self._target = Target(target, given, connect_timeout)
+        self._target = Target(target, given, seconds(connect_timeout, "connect_timeout"))
         self._servers: Servers | None = None
 
     @classmethod

@@ -7,12 +7,12 @@ import logging
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
-from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, TypeVarTuple
 from urllib.parse import unquote
 
 from barback.errors import ConfigurationError, SessionUnreadable
+from barback.options import seconds
 from barback.stores import answers
 from barback.stores.base import ONE_YEAR, Lease, LeasedStore, duration
 from barback.stores.sqlite_database import Database, Job
@@ -79,17 +79,10 @@ class SQLiteSessionStore(LeasedStore):
         if synchronous not in {"full", "normal"}:
             message = f"synchronous must be 'full' or 'normal', not {synchronous!r}."
             raise ConfigurationError(message)
-        if (
-            isinstance(timeout, bool)
-            or not isinstance(timeout, (int, float))
-            or not 0 <= timeout < inf
-        ):
-            message = f"timeout must be a number of seconds, not {timeout!r}."
-            raise ConfigurationError(message)
         self.expires_in = duration(expires_in)
         self._place = MEMORY if self.path == MEMORY else str(Path(self.path).absolute())
         self._synchronous = synchronous
-        self._timeout = timeout
+        self._timeout = seconds(timeout, "timeout")
         self._trips = Trips(self._carry, side_by_side=1)
         self._process = 0  # the one that has opened it; 0: none has
 
