@@ -72,9 +72,12 @@ class Worker:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if kind is not None:
-            self.process.kill()
-        self.process.communicate()  # the end of its input is the end of its work
+        with self.process:
+            try:
+                if kind is None:
+                    self.process.communicate(timeout=60)  # the end of its input is its own
+            finally:
+                self.process.kill()
         if kind is None:
             assert self.process.returncode == 0
 

@@ -153,7 +153,8 @@ class Server:
             max_size=self.size,
             open=False,
             name="barback",
-            reconnect_timeout=TRY_FOR,  # between the first try and the second, which is the last
+            # A connection that was closed just before may still count on the server.
+            reconnect_timeout=self._connect_timeout,
             reconnect_failed=self._gave_up,
         )
         try:
@@ -168,6 +169,7 @@ class Server:
         except BaseException:
             await pool.close(timeout=ENDING)
             raise
+        pool.reconnect_timeout = TRY_FOR  # between the first try and the second, which is the last
         return pool
 
     async def _prepare(self, pgconn: PGconn, table: str, sql: Statements) -> None:
