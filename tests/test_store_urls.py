@@ -22,6 +22,7 @@ ALLOWED = {"expires_in": float, "prefix": str}
         ("x://host", "x://host", {}),
         ("x://host/4?expires_in=30", "x://host/4", {"expires_in": 30.0}),
         ("x://host?expires_in=never", "x://host", {"expires_in": None}),
+        ("x://host?prefix=never", "x://host", {"prefix": "never"}),
         ("x://host?a=1&prefix=p%3A&b=%20", "x://host?a=1&b=%20", {"prefix": "p:"}),
         ("x://host?prefix=a+b", "x://host", {"prefix": "a b"}),
         ("x://host?prefix=", "x://host", {"prefix": ""}),

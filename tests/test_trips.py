@@ -137,3 +137,9 @@ def test_when_the_event_loop_ends_nobody_is_left_waiting() -> None:
         return asked
 
     assert asyncio.run(leave()).cancelled()
+
+
+@pytest.mark.parametrize("limits", [{"side_by_side": 0}, {"size": 0}])
+async def test_trips_that_could_never_depart_are_refused(limits: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="never depart"):
+        Carrier(**limits)

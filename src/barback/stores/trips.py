@@ -52,6 +52,9 @@ class Trips(Generic[Q]):
         side_by_side: int,
         size: int = 256,
     ) -> None:
+        if side_by_side < 1 or size < 1:
+            message = "Trips of no size, or none at once, would never depart."
+            raise ValueError(message)
         self._carry = carry
         self._side_by_side = side_by_side
         self._size = size

@@ -49,7 +49,8 @@ def parse_url(
 ) -> tuple[str, dict[str, Any]]:
     """Split `scheme:address?key=value` into the address, still encoded, and the options.
 
-    `allowed` names each option and what makes a value of its text; "never" stands for None.
+    `allowed` names each option and what makes a value of its text; an `expires_in` of "never" is
+    None.
     A leading `//` is no part of the address. Raises `ConfigurationError`.
     """
     scheme, _, rest = url.partition(":")
@@ -86,7 +87,7 @@ def take_options(
 
 def _value(scheme: str, key: str, text: str, make: Callable[[str], Any]) -> Any:
     try:
-        return None if text == "never" else make(text)
+        return None if text == "never" and key == "expires_in" else make(text)
     except ValueError:
         message = f"The {scheme} store's option {key} cannot be {text!r}."
         raise ConfigurationError(message) from None
