@@ -366,3 +366,25 @@ async def test_who_leaves_a_list_early_leaves_the_drivers_too() -> None:
     assert isinstance(records, AsyncGenerator)
     await records.aclose()
     assert driver.left == 1
+
+
+async def test_a_lease_that_ended_while_its_destroy_waited_destroys_nothing() -> None:
+    gate = asyncio.Event()
+
+    class Slow(Driver):
+        async def write(self, session_id: str, record: Record) -> None:
+            await gate.wait()
+            await super().write(session_id, record)
+
+    store = LocalLeases(Slow())
+    mine = lease_on()
+    await store.checkout(TIM, mine)
+    committing = asyncio.ensure_future(store.commit(record_of(), mine))
+    await asyncio.sleep(0)
+    destroying = asyncio.ensure_future(store.destroy(TIM, mine))
+    await asyncio.sleep(0)
+    gate.set()
+    await committing  # which gives the lease back
+    with pytest.raises(LeaseLost):
+        await destroying
+    assert await peek(store) is not None

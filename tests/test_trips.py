@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 import pytest
 
@@ -139,7 +140,44 @@ def test_when_the_event_loop_ends_nobody_is_left_waiting() -> None:
     assert asyncio.run(leave()).cancelled()
 
 
-@pytest.mark.parametrize("limits", [{"side_by_side": 0}, {"size": 0}])
-async def test_trips_that_could_never_depart_are_refused(limits: dict[str, int]) -> None:
+def test_an_event_loop_that_ended_holds_up_nobody_on_the_next() -> None:
+    carrier = Carrier(held=True)
+
+    async def leave() -> list[asyncio.Future[str]]:
+        asked = [carrier.trips.ask("under way")]
+        await asyncio.sleep(0.001)
+        return [*asked, carrier.trips.ask("behind it")]
+
+    left = asyncio.run(leave())
+    assert [answer.cancelled() for answer in left] == [True, True]
+    assert asyncio.run(used_again(carrier)) == ["NEXT"]
+
+
+def test_what_was_asked_for_in_the_last_moment_of_an_event_loop_holds_up_nobody() -> None:
+    carrier = Carrier(held=True)
+
+    async def leave() -> None:
+        carrier.trips.ask("too late")
+
+    asyncio.run(leave())
+    gc.collect()  # a trip that was begun then goes with the loop
+    assert asyncio.run(used_again(carrier)) == ["NEXT"]
+    assert asyncio.run(closed(carrier)) is None
+
+
+async def used_again(carrier: Carrier) -> list[str]:
+    carrier.gate = asyncio.Event()
+    carrier.gate.set()
+    answers: list[str] = [await asyncio.wait_for(carrier.trips.ask("next"), 5)]
+    await closed(carrier)
+    return answers
+
+
+async def closed(carrier: Carrier) -> None:
+    await asyncio.wait_for(carrier.trips.close(), 5)
+
+
+@pytest.mark.parametrize(("side_by_side", "size"), [(0, 1), (1, 0)])
+async def test_trips_that_could_never_depart_are_refused(side_by_side: int, size: int) -> None:
     with pytest.raises(ValueError, match="never depart"):
-        Carrier(**limits)
+        Carrier(side_by_side=side_by_side, size=size)

@@ -180,10 +180,10 @@ class LocalLeases(LeasedStore):
         """See `LeasedStore.destroy`."""
         if lease is None:
             self._table.free(session_id)  # first: a turn's commit from now on is refused
-        else:
-            self._table.check(session_id, lease)
         with self._translated(CommitUnknown, "failed while it wrote", session_id):
             async with self._table.alone(session_id):
+                if lease is not None:
+                    self._table.check(session_id, lease)
                 await self.store.destroy(session_id)
         if lease is not None:
             self._table.give_back(session_id, lease)

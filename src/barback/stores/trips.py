@@ -61,10 +61,13 @@ class Trips(Generic[Q]):
         self._waiting: list[Operation[Q]] = []
         self._under_way: set[asyncio.Task[None]] = set()
         self._departing = False
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def ask(self, request: Q) -> asyncio.Future[Any]:
         """The answer to come. The operation is carried out even if nobody awaits it."""
         loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._start_anew(loop)
         operation = Operation(request, loop.create_future())
         self._waiting.append(operation)
         if not self._departing and len(self._under_way) < self._side_by_side:
@@ -74,13 +77,22 @@ class Trips(Generic[Q]):
 
     async def close(self) -> None:
         """Wait until everything that was asked for has been answered."""
+        if asyncio.get_running_loop() is not self._loop:
+            return
         while self._waiting or self._under_way:
             if self._under_way:
                 await asyncio.wait(list(self._under_way))
             else:
                 await asyncio.sleep(0)  # the next trip departs in this step
 
-    def _depart(self, _: object = None) -> None:
+    def _start_anew(self, loop: asyncio.AbstractEventLoop) -> None:
+        """What an event loop that has ended left behind is never answered, and holds up nobody."""
+        self._loop = loop
+        self._waiting = []
+        self._under_way = set()
+        self._departing = False
+
+    def _depart(self) -> None:
         self._departing = False
         while self._waiting and len(self._under_way) < self._side_by_side:
             operations = self._waiting[: self._size]
@@ -91,7 +103,11 @@ class Trips(Generic[Q]):
 
     def _arrived(self, trip: asyncio.Task[None]) -> None:
         self._under_way.discard(trip)
-        self._depart()
+        if trip.cancelled():  # the event loop is ending: nobody is to wait for another trip on it
+            waiting, self._waiting = self._waiting, []
+            _give_up(waiting)
+        else:
+            self._depart()
 
     async def _travel(self, operations: list[Operation[Q]]) -> None:
         error: Exception = RuntimeError("The driver left an operation without an answer.")
@@ -99,9 +115,13 @@ class Trips(Generic[Q]):
             await self._carry(operations)
         except Exception as raised:  # noqa: BLE001 - it is the answer of those that have none
             error = raised
-        except BaseException:  # the event loop is ending, and everybody with it
-            for operation in operations:
-                operation.answer.cancel()
+        except BaseException:
+            _give_up(operations)
             raise
         for operation in operations:
             operation.fail(error)
+
+
+def _give_up(operations: list[Operation[Q]]) -> None:
+    for operation in operations:
+        operation.answer.cancel()
