@@ -42,6 +42,7 @@ class ScriptedStore(LeasedStore):
 
     - `"ok"`, `"busy"`, `"lost"`, `"unavailable"`, `"unknown"`: nothing is applied, but for "ok"
     - `"applied"`: it is applied, and its answer is lost
+    - `"unheard"`: the same, of what writes nothing
     - an `asyncio.Event`: it waits for that before it is applied
     """
 
@@ -51,6 +52,7 @@ class ScriptedStore(LeasedStore):
         self.inner = MemorySessionStore() if inner is None else inner
         self.calls: list[str] = []
         self.answered: list[str] = []
+        self.commits: list[tuple[Record, Lease]] = []
         self._script: dict[str, deque[str | asyncio.Event]] = defaultdict(deque)
 
     def script(self, operation: str, *steps: str | asyncio.Event) -> None:
@@ -71,6 +73,8 @@ class ScriptedStore(LeasedStore):
         self.answered.append(operation)
         if step == "applied":
             raise CommitUnknown("scripted: applied, and the answer lost")
+        if step == "unheard":
+            raise SessionStoreUnavailable("scripted: no answer")
         return answer
 
     async def init(self) -> Self:
@@ -81,6 +85,7 @@ class ScriptedStore(LeasedStore):
         return await self._do("checkout", self.inner.checkout(session_id, lease))
 
     async def commit(self, record: Record, lease: Lease, *, keep: bool = False) -> None:
+        self.commits.append((record, lease))
         await self._do("commit", self.inner.commit(record, lease, keep=keep))
 
     async def release(self, session_id: str, lease: Lease) -> None:

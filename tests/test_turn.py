@@ -401,6 +401,96 @@ async def test_a_commit_that_never_arrives_is_not_done() -> None:
         assert await state_of(bot) == {"n": 1}
 
 
+async def test_a_commit_that_cannot_be_fenced_off_is_unknown() -> None:
+    # Copies of it may still be on their way, and would be applied: the lease has not been given
+    # back, as far as is known.
+    store = ScriptedStore()
+    store.script("commit", "unknown", "unknown", "unknown")
+    store.script("release", "unavailable")
+    async with counting_bot(session_store=store) as bot:
+        with pytest.raises(CommitUnknown):
+            await bot.handle(event(event_id="1"))
+
+
+@pytest.mark.parametrize("earlier", [0, 1])
+async def test_a_copy_that_arrives_before_it_is_fenced_off_is_done(earlier: int) -> None:
+    store = ScriptedStore()
+    async with counting_bot(session_store=store) as bot:
+        for _ in range(earlier):
+            await bot.handle(event())
+        released = asyncio.Event()
+        store.script("commit", "unknown", "unknown", "unknown")
+        store.script("release", released)
+        turn = asyncio.create_task(bot.handle(event(event_id="1")))
+        await until(lambda: "release" in store.calls)
+        record, lease = store.commits[-1]
+        await store.inner.commit(record, lease)  # the copy that was on its way
+        released.set()
+        assert await turn == Outcome.COMMITTED
+        assert await state_of(bot) == {"n": earlier + 1}
+        assert store.is_free("test:tim")
+
+
+async def test_a_copy_that_arrives_after_it_was_fenced_off_is_refused() -> None:
+    store = ScriptedStore()
+    store.script("commit", "unknown", "unknown", "unknown")
+    async with counting_bot(session_store=store) as bot:
+        with pytest.raises(SessionStoreUnavailable, match="sent 3 times"):
+            await bot.handle(event(event_id="1"))
+        for record, lease in store.commits:
+            with pytest.raises(LeaseLost):
+                await store.inner.commit(record, lease)
+        assert await state_of(bot) == {"n": 0}
+
+
+async def test_a_checkout_whose_answer_was_lost_holds_up_nobody() -> None:
+    store = ScriptedStore()
+    store.script("checkout", "unheard")
+    async with counting_bot(session_store=store) as bot:
+        with pytest.raises(SessionStoreUnavailable):
+            await bot.handle(event(event_id="1"))
+        assert not store.is_free("test:tim")
+        assert await asyncio.wait_for(bot.handle(event(event_id="1")), 5) == Outcome.COMMITTED
+        assert store.calls.count("checkout") == 2
+        assert store.is_free("test:tim")
+        assert not bot._turns._tokens  # type: ignore[union-attr]
+
+
+async def test_a_cancelled_checkout_whose_answer_was_lost_holds_up_nobody() -> None:
+    store = ScriptedStore()
+    store.script("checkout", "unheard")
+    async with counting_bot(session_store=store) as bot:
+        turn = asyncio.create_task(bot.handle(event()))
+        await until(lambda: "checkout" in store.calls)
+        turn.cancel()
+        await asyncio.wait([turn])
+        await until(lambda: bot._turns._tokens)  # type: ignore[union-attr]
+        assert await asyncio.wait_for(bot.handle(event()), 5) == Outcome.COMMITTED
+        assert store.is_free("test:tim")
+
+
+async def test_a_release_that_failed_holds_up_nobody() -> None:
+    store = ScriptedStore()
+    store.script("release", "unavailable")
+    async with counting_bot(session_store=store) as bot:
+        assert await state_of(bot) == {"n": 0}
+        assert not store.is_free("test:tim")
+        assert await asyncio.wait_for(bot.handle(event()), 5) == Outcome.COMMITTED
+        assert store.is_free("test:tim")
+
+
+async def test_tokens_of_unanswered_checkouts_are_kept_within_bounds() -> None:
+    store = ScriptedStore()
+    async with counting_bot(session_store=store) as bot:
+        assert bot._turns is not None
+        bot._turns.rules = type(bot._rules)(handled_limit=2)
+        for user in ("adam", "tim", "zoe"):
+            store.script("checkout", "unavailable")
+            with pytest.raises(SessionStoreUnavailable):
+                await bot.handle(event(user))
+        assert [*bot._turns._tokens] == ["test:tim", "test:zoe"]
+
+
 async def test_a_second_copy_that_meets_the_first_applied_is_done_once() -> None:
     store = ScriptedStore()
     store.script("commit", "unknown", "applied")

@@ -15,6 +15,7 @@ from barback.errors import (
     SessionStoreUnavailable,
 )
 from barback.record import NEVER, Record, new_version
+from barback.stores.base import Lease
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,8 +96,8 @@ class Commits:
             return False
         return keep
 
-    async def release(self, turn: Turn) -> None:
-        """Give the lease back. Where that fails it is logged: the lease ends by itself."""
+    async def release(self, turn: Turn) -> bool:
+        """Give the lease back, and tell whether it was; if not it is logged, and ends by itself."""
         try:
             await self._operations.finish(self._store.release(turn.session_id, turn.lease))
         except BarbackError as error:
@@ -105,6 +106,8 @@ class Commits:
                 turn.session_id,
                 error,
             )
+            return False
+        return True
 
     def _seen_now(self, before: dict[str, int], turn_id: str, now: int) -> dict[str, int]:
         """The ids a session remembers, with the newest last: so many, and not older than so."""
@@ -123,12 +126,13 @@ class Commits:
         The version read at checkout never comes back, so that a record which still has it has
         not been committed to. The turn's id among those seen says that it has.
         """
-        lease = turn.lease
         turn_id = next(reversed(record.seen))
         loop = asyncio.get_running_loop()
         give_up_at = loop.time() + self._rules.lease_wait
         sends = 1
+        fenced = False
         while True:
+            lease = turn.lease
             try:
                 ours = not await self._store.renew([lease])
                 stored = await self._store.checkout(turn.session_id, lease)
@@ -143,8 +147,12 @@ class Commits:
             # Without a record before, one made and destroyed since looks the same: only the lease,
             # which goes with the commit, tells them apart.
             version = None if stored is None else stored.version
-            untouched = version == lease.version and (version is not None or ours)
-            if untouched and sends < SENDS:
+            untouched = version == lease.version and (version is not None or ours or fenced)
+            if untouched and not fenced:
+                if sends == SENDS:
+                    await self._fence(turn, lost)
+                    fenced = True
+                    continue
                 sends += 1
                 try:
                     await self._store.commit(record, lease)
@@ -164,6 +172,24 @@ class Commits:
                 raise self._unknown(turn) from lost
             message = f"Another turn took session {turn.session_id!r} over. Nothing was written."
             raise LeaseLost(message, session_id=turn.session_id, store=self._store.name) from lost
+
+    async def _fence(self, turn: Turn, lost: CommitUnknown) -> None:
+        """Give up a commit of which no copy has been applied yet, but one may be on its way.
+
+        With the lease given back it is refused when it arrives. Only from then on a look, under
+        another lease, can be the last.
+        """
+        spent = turn.lease
+        try:
+            await self._store.release(turn.session_id, spent)
+        except NotDone:
+            raise self._unknown(turn) from lost
+        turn.lease = Lease(
+            session_id=spent.session_id,
+            token=f"{new_version():x}",
+            term=spent.term,
+            version=spent.version,
+        )
 
     def _unknown(self, turn: Turn) -> CommitUnknown:
         message = (

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from barback.errors import NotDone
+from barback.errors import NotDone, SessionStoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -45,19 +45,29 @@ class Operations:
                 await self._linger(future)
             raise
 
-    async def obtain(self, operation: Awaitable[T], undo: Callable[[], Awaitable[None]]) -> T:
+    async def obtain(
+        self,
+        operation: Awaitable[T],
+        *,
+        undo: Callable[[], Awaitable[None]],
+        unanswered: Callable[[], None],
+    ) -> T:
         """Await what takes something. A cancellation goes on at once; what was taken is undone.
 
-        That is, when the answer comes, and if it is not that there was nothing to be had.
+        That is, when the answer comes, and if it is not that there was nothing to be had. Where
+        none comes, and nobody can say whether it was taken, `unanswered` is called.
         """
         if self._instant:
             return await operation
         future = asyncio.ensure_future(operation)
         try:
             return await asyncio.shield(future)
+        except SessionStoreUnavailable:
+            unanswered()
+            raise
         except asyncio.CancelledError:
             if not future.cancelled():
-                self.start(self._undo(future, undo))
+                self.start(self._undo(future, undo, unanswered))
             raise
 
     def start(self, operation: Awaitable[T]) -> asyncio.Future[T]:
@@ -75,9 +85,17 @@ class Operations:
                 "%d store operations got no answer before the bot closed.", len(self._late)
             )
 
-    async def _undo(self, future: asyncio.Future[T], undo: Callable[[], Awaitable[None]]) -> None:
+    async def _undo(
+        self,
+        future: asyncio.Future[T],
+        undo: Callable[[], Awaitable[None]],
+        unanswered: Callable[[], None],
+    ) -> None:
         try:
             await future
+        except SessionStoreUnavailable:
+            unanswered()
+            return
         except NotDone:
             return  # there is nothing to undo
         await undo()

@@ -145,6 +145,7 @@ class Turns:
         self._operations = Operations(instant=store.instant, bound=rules.patience)
         self._keeper = LeaseKeeper(store, self._operations, rules.handler_timeout)
         self._handled: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._tokens: OrderedDict[str, str] = OrderedDict()
         self._awaited: dict[str, list[str]] = {}
         self.lifetime = milliseconds(store.expires_in)
         self._commits = Commits(store, self._operations, rules, self._now, self.lifetime)
@@ -213,11 +214,7 @@ class Turns:
         if handed is not None:
             turn.lease, turn.record, turn.hand_overs = handed.lease, handed.record, handed.turns
         else:
-            turn.lease = Lease(
-                session_id=turn.session_id,
-                token=f"{new_version():x}",
-                term=self.rules.lease_term,
-            )
+            turn.lease = self._new_lease(turn.session_id)
             try:
                 turn.record = await self._checkout(turn.lease)
             except BaseException:
@@ -354,6 +351,24 @@ class Turns:
                 frontier += self._awaited.get(awaited, ())
         return False
 
+    def _new_lease(self, session_id: str) -> Lease:
+        """A lease to be taken. A store that may have given one unseen knows it by its token."""
+        token = self._tokens.pop(session_id, None) if self._tokens else None
+        return Lease(
+            session_id=session_id,
+            token=f"{new_version():x}" if token is None else token,
+            term=self.rules.lease_term,
+        )
+
+    def _keep_token(self, lease: Lease) -> None:
+        """Nobody knows whether this lease still holds: let the session's next turn take the same.
+
+        With one of its own it would have to wait for this one's end.
+        """
+        self._tokens[lease.session_id] = lease.token
+        if len(self._tokens) > self.rules.handled_limit:
+            self._tokens.popitem(last=False)
+
     async def _checkout(self, lease: Lease) -> Record | None:
         """Take the lease and read the record; wait, with a jittered back-off, while it is busy."""
         loop = asyncio.get_running_loop()
@@ -365,7 +380,8 @@ class Turns:
             try:
                 record = await self._operations.obtain(
                     self.store.checkout(lease.session_id, lease),
-                    lambda: self.store.release(lease.session_id, lease),
+                    undo=lambda: self.store.release(lease.session_id, lease),
+                    unanswered=lambda: self._keep_token(lease),
                 )
             except SessionBusy as busy:
                 if give_up_at is None:
@@ -455,7 +471,8 @@ class Turns:
     async def _give_back(self, turn: Turn) -> None:
         """The lease to the store, then the place in the queue to the next."""
         try:
-            await self._commits.release(turn)
+            if not await self._commits.release(turn):
+                self._keep_token(turn.lease)
         finally:
             self.queue.leave(turn.session_id)
 
