@@ -161,7 +161,7 @@ def test_without_click_the_command_says_how_to_install_it() -> None:
     done = barback("--version", code=code)
     assert done.returncode == 2
     assert done.stderr == (
-        "This needs the package 'click'. Install it with: python -m pip install 'barback[cli]'\n"
+        "This needs an extra. Install it with: python -m pip install 'barback[cli]'\n"
     )
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 
 import pytest
 
@@ -122,7 +121,34 @@ except MissingExtra as error:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
     ).stdout
     assert f"python -m pip install 'barback[{extra}]'" in said
-    assert re.search(rf"\b{package}\b", said)
+
+
+class Unmade:
+    """What an entry point names that has no `from_url`."""
+
+
+@pytest.mark.parametrize(
+    ("value", "match"),
+    [
+        ("no.such.module:Store", "cannot be loaded"),
+        ("barback.stores.memory:NoSuchStore", "cannot be loaded"),
+        (f"{__name__}:Unmade", "no `from_url`"),
+    ],
+)
+def test_a_driver_that_was_packaged_wrongly_is_named(
+    value: str, match: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = EntryPoints([EntryPoint("mystery", value, "barback.stores")])
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda **_: broken)
+    with pytest.raises(ConfigurationError, match=match) as refused:
+        open_store("mystery://tim:hunter2@host")
+    assert value in str(refused.value)
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize("url", ["Memory://", "MEMORY://"])
+def test_a_scheme_may_be_in_capitals(url: str) -> None:
+    assert type(open_store(url)).__name__ == "MemorySessionStore"
 
 
 def test_an_import_error_inside_an_installed_package_is_not_taken_for_a_missing_one() -> None:

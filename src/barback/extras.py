@@ -22,8 +22,6 @@ def needs_extra(extra: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        message = (
-            f"This needs the package {error.name!r}. Install it with: "
-            f"python -m pip install 'barback[{extra}]'"
-        )
+        # Not the module's name: what is installed is often called otherwise.
+        message = f"This needs an extra. Install it with: python -m pip install 'barback[{extra}]'"
         raise MissingExtra(message) from error

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote_plus
 
-from barback.errors import ConfigurationError
+from barback.errors import ConfigurationError, MissingExtra
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from importlib.metadata import EntryPoint
 
     from barback.stores.base import LeasedStore, SessionStore
 
@@ -28,7 +29,8 @@ def open_store(url: str) -> SessionStore | LeasedStore:
     Raises `ConfigurationError` for a scheme nobody serves or a parameter the store does not have,
     and `MissingExtra` where the driver's package is not installed.
     """
-    scheme, colon, _ = url.partition(":") if isinstance(url, str) else ("", "", "")
+    scheme, colon, rest = url.partition(":") if isinstance(url, str) else ("", "", "")
+    scheme = scheme.lower()
     if not (scheme and colon):
         message = "A store's URL starts with its kind, as in file:.sessions or memory://."
         raise ConfigurationError(message)
@@ -40,8 +42,23 @@ def open_store(url: str) -> SessionStore | LeasedStore:
         # The rest of the URL may hold a password, and stays out of the message.
         message = f"No store serves URLs of the kind {scheme!r}. Installed are: {known}."
         raise ConfigurationError(message)
-    store: SessionStore | LeasedStore = found[scheme].load().from_url(url)
+    store: SessionStore | LeasedStore = _driver(found[scheme]).from_url(f"{scheme}:{rest}")
     return store
+
+
+def _driver(entry: EntryPoint) -> Any:
+    """The class that an entry point names."""
+    try:
+        driver = entry.load()
+    except MissingExtra:
+        raise
+    except (ImportError, AttributeError) as error:
+        message = f"The store {entry.name!r} cannot be loaded: its entry point is {entry.value}."
+        raise ConfigurationError(message) from error
+    if not callable(getattr(driver, "from_url", None)):
+        message = f"The store {entry.name!r}, which is {entry.value}, has no `from_url`."
+        raise ConfigurationError(message)
+    return driver
 
 
 def parse_url(
