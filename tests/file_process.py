@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import time
+from functools import partial
 from typing import Any, ClassVar
 
 from barback.bot import Bot
@@ -111,8 +112,7 @@ class Process:
 
 async def main(folder: str) -> None:
     store = Counted(folder)
-    store._records = Stopping(store.name, store._folder)
-    store._leases._check = store._records.check_folder
+    store._new_files = partial(store._new_files, records=Stopping)
     async with store:
         process = Process(store)
         while line := await asyncio.to_thread(sys.stdin.readline):

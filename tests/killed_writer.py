@@ -11,6 +11,7 @@ import asyncio
 import os
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -126,8 +127,7 @@ def main(folder: str, kind: str) -> None:
         if child == 0:
             os.write(1, f"born {os.getpid()}\n".encode())
             store = FileSessionStore(folder)
-            store._records = files[kind](store.name, store._folder)
-            store._leases._check = store._records.check_folder
+            store._new_files = partial(store._new_files, records=files[kind])
             asyncio.run(write_on(store, int(nth), step))
         os.waitpid(child, 0)
         os.write(1, b"dead 0\n")

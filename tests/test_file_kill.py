@@ -222,7 +222,7 @@ def test_two_hundred_killed_writers_leave_every_session_whole(tmp_path: Path) ->
 
 
 def test_the_check_finds_a_store_that_writes_in_place(tmp_path: Path) -> None:
-    plans = [Plan("aside", nth, held=nth == 3) for nth in (1, 2, 3)]
+    plans = [Plan("aside", 1, held=True)]
     with pytest.raises(AssertionError, match="cannot be read"):
         kill_and_check(tmp_path, "torn", plans)
 

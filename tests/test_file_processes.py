@@ -269,11 +269,30 @@ async def test_the_first_to_wait_for_a_lock_waits_for_the_timeout_and_the_next_b
             assert time.monotonic() - began >= 0.5
 
 
+async def test_those_that_wait_for_one_lock_wait_together_and_hold_up_nobody_else(
+    tmp_path: Path,
+) -> None:
+    mine = shard_of(tmp_path, TIM)
+    ids = (f"test:{n}" for n in range(2000))
+    other = next(each for each in ids if (shard_of(tmp_path, each) - mine) % 64 == 4)
+    async with FileSessionStore(tmp_path, timeout=0.5) as store:
+        with locked(lease_file(tmp_path)):
+            for longest in (0.5, 0.05):  # the second time, the lock is known to be stuck
+                began = time.monotonic()
+                refused = [store.release(TIM, lease_on()) for _ in range(200)]
+                assert await store.checkout(other, lease_on(other)) is None  # by the same thread
+                waited = time.monotonic() - began
+                answers = await asyncio.gather(*refused, return_exceptions=True)
+                assert {SessionStoreUnavailable} == set(map(type, answers))
+                assert longest <= waited < longest + 3
+                await store.destroy(other, None)
+
+
 async def test_a_lock_is_waited_for(tmp_path: Path) -> None:
     async with FileSessionStore(tmp_path) as store:
         with locked(lease_file(tmp_path)):
             waiting = asyncio.ensure_future(store.checkout(TIM, lease_on()))
-            while not store._leases._files:  # it has not come to the lock yet
+            while not store._files._leases._files:  # it has not come to the lock yet
                 await asyncio.sleep(0)
         assert await waiting is None
 
@@ -341,19 +360,45 @@ async def test_a_lock_does_not_outlive_its_process_in_a_child_that_was_forked(
                 os.kill(child, signal.SIGKILL)
 
 
-async def test_a_fork_of_an_open_store_is_closed(tmp_path: Path) -> None:
-    store = await FileSessionStore(tmp_path).init()
-    mine = lease_on()
-    await store.checkout(TIM, mine)
-    await store.close()
-    # As in the child: the threads are the parent's, and so are the locks.
-    async with FileSessionStore(tmp_path) as other:
-        workers = other._workers
-        other._after_fork()
-        with pytest.raises(SessionStoreUnavailable, match="is not open"):
-            await other.checkout(TIM, mine)
-        for worker in workers:
-            worker.close()
+FORKING = """
+import asyncio, os, sys
+from barback.errors import SessionStoreUnavailable
+from barback.stores.file import FileSessionStore
+from barback.testing.contract_tools import lease_on, peek, put
+
+store = FileSessionStore(sys.argv[1])
+
+async def in_the_child():
+    try:
+        await store.checkout("test:tim", lease_on())
+    except SessionStoreUnavailable as error:
+        print("closed:", "is not open: use `async with store`" in str(error))
+    for n in (2, 3):
+        async with store:
+            print((await peek(store)).state)
+            await put(store, state={"n": n})
+
+async def in_the_parent():
+    async with store:
+        print((await peek(store)).state)
+    await store.relinquish()
+
+asyncio.run(store.acquire())
+asyncio.run(put(store, state={"n": 1}))
+child = os.fork()
+if child:
+    assert os.waitpid(child, 0)[1] == 0
+    asyncio.run(in_the_parent())
+else:
+    asyncio.run(in_the_child())
+"""
+
+
+def test_a_forked_child_finds_the_store_closed_and_can_open_it(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", FORKING, str(tmp_path)]
+    process = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+    said = ["closed: True", """b'{"n":1}'""", """b'{"n":2}'""", """b'{"n":3}'"""]
+    assert said == process.stdout.splitlines()
 
 
 # What the lease files hold
@@ -454,7 +499,7 @@ def files(tmp_path: Path, clock: Hands) -> Iterator[LeaseFiles]:
 
 
 def take(files: LeaseFiles, lease: Lease) -> None:
-    with files.locked(0) as leases:
+    with files.locked(0, time.monotonic()) as leases:
         leases.take(lease.session_id, lease)
         leases.save()
 
@@ -467,7 +512,7 @@ def test_a_lease_holds_until_its_term_is_over(files: LeaseFiles, clock: Hands) -
         take(files, lease_on())
     clock.now += 0.1
     take(files, lease_on())
-    with files.locked(0) as leases, pytest.raises(LeaseLost):
+    with files.locked(0, time.monotonic()) as leases, pytest.raises(LeaseLost):
         leases.check(TIM, mine)
 
 
@@ -489,10 +534,23 @@ def test_a_lease_that_ended_may_be_committed_for_a_while_and_is_then_forgotten(
     for seconds, expected in ((60, {brief, long}), (2, {long}), (130, {long}), (10, set())):
         clock.now += seconds
         take(files, lease_on("test:other", term=1))
-        with files.locked(0) as leases:
+        with files.locked(0, time.monotonic()) as leases:
             held = {lease for lease in (brief, long) if leases.holds(lease.session_id, lease)}
         assert expected == held
     assert {"test:other"} == msgspec.json.decode((tmp_path / "00").read_bytes()).keys()
+
+
+def test_a_lock_is_waited_for_a_little_though_the_operation_was_asked_for_long_ago(
+    files: LeaseFiles, tmp_path: Path
+) -> None:
+    began = time.monotonic()
+    with (
+        locked(tmp_path / "00"),
+        pytest.raises(SessionStoreUnavailable),
+        files.locked(0, began - 100),
+    ):
+        pass  # pragma: no cover
+    assert time.monotonic() - began >= 0.05
 
 
 # Lease files that somebody removes

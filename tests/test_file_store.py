@@ -15,8 +15,9 @@ import threading
 import time
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 import pytest
@@ -36,7 +37,7 @@ from barback.record import Record
 from barback.stores.base import ONE_YEAR, Lease
 from barback.stores.file import FileSessionStore
 from barback.stores.file_records import OURS, RecordFiles, file_name
-from barback.stores.folder import sync
+from barback.stores.folder import sync, try_lock
 from barback.testing.contract_tools import lease_on, peek
 
 if sys.platform == "win32":
@@ -382,7 +383,7 @@ async def test_no_thread_is_left_after_closing(tmp_path: Path) -> None:
 
 async def test_a_folder_is_free_though_a_copy_of_its_lock_file_is_open(tmp_path: Path) -> None:
     store = await FileSessionStore(tmp_path).init()
-    inherited = os.dup(store._records._home._lock)  # as a fork has
+    inherited = os.dup(store._files._records._home._lock)  # as a fork has
     await store.close()
     stray(tmp_path)
     async with FileSessionStore(tmp_path):
@@ -615,8 +616,7 @@ async def test_a_folder_that_may_not_be_listed_is_an_outage(folder: Path) -> Non
 def store_on(files: type[RecordFiles], folder: Path) -> FileSessionStore:
     """A store that does with files as `files` does."""
     store = FileSessionStore(folder)
-    store._records = files(store.name, store._folder)
-    store._leases._check = store._records.check_folder
+    store._new_files = partial(store._new_files, records=files)
     return store
 
 
@@ -908,8 +908,8 @@ async def test_due_are_those_whose_time_is_over(tmp_path: Path) -> None:
 class Gated(RecordFiles):
     """Its writes wait at a gate, between the temporary file's content and its flush."""
 
-    arrived: threading.Semaphore
-    gate: threading.Event
+    arrived: ClassVar[threading.Semaphore]
+    gate: ClassVar[threading.Event]
 
     def _fill(self, descriptor: int, data: bytes) -> None:
         super()._fill(descriptor, data)
@@ -919,21 +919,14 @@ class Gated(RecordFiles):
 
 @pytest.fixture
 def gated(tmp_path: Path) -> FileSessionStore:
-    store = store_on(Gated, tmp_path)
-    files = gate_of(store)
-    files.arrived, files.gate = threading.Semaphore(0), threading.Event()
-    files.gate.set()
-    return store
+    Gated.arrived, Gated.gate = threading.Semaphore(0), threading.Event()
+    Gated.gate.set()
+    return store_on(Gated, tmp_path)
 
 
-def gate_of(store: FileSessionStore) -> Gated:
-    assert isinstance(store._records, Gated)
-    return store._records
-
-
-async def close_the_gate(store: FileSessionStore) -> None:
-    await asyncio.to_thread(gate_of(store).arrived.acquire)  # the .gitignore has gone through
-    gate_of(store).gate.clear()
+async def close_the_gate() -> None:
+    await asyncio.to_thread(Gated.arrived.acquire)  # the .gitignore has gone through
+    Gated.gate.clear()
 
 
 async def test_a_cancelled_commit_is_finished_before_the_next_operation(
@@ -941,9 +934,9 @@ async def test_a_cancelled_commit_is_finished_before_the_next_operation(
 ) -> None:
     async with gated as store:
         lease = await held(store)
-        await close_the_gate(store)
+        await close_the_gate()
         task = asyncio.ensure_future(store.commit(record_of(state={"n": 1}), lease))
-        await asyncio.to_thread(gate_of(store).arrived.acquire)
+        await asyncio.to_thread(Gated.arrived.acquire)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -953,7 +946,7 @@ async def test_a_cancelled_commit_is_finished_before_the_next_operation(
             store.commit(record_of(state={"n": 2}), mine),
             store.checkout(TIM, next_one),
         )
-        gate_of(store).gate.set()
+        Gated.gate.set()
         first, _, second = await after
     assert record_of(state={"n": 1}) == first
     assert record_of(state={"n": 2}) == second
@@ -963,14 +956,14 @@ async def test_a_cancelled_commit_is_finished_before_the_next_operation(
 async def test_a_commit_cancelled_in_the_queue_is_carried_out(gated: FileSessionStore) -> None:
     async with gated as store:
         lease = await held(store)
-        await close_the_gate(store)
+        await close_the_gate()
         first = asyncio.ensure_future(store.commit(record_of(state={"n": 1}), lease, keep=True))
-        await asyncio.to_thread(gate_of(store).arrived.acquire)
+        await asyncio.to_thread(Gated.arrived.acquire)
         lease = lease_on(token=lease.token, version=1)
         second = asyncio.ensure_future(store.commit(record_of(state={"n": 2}), lease))
         await asyncio.sleep(0)  # it is queued
         second.cancel()
-        gate_of(store).gate.set()
+        Gated.gate.set()
         await first
         with pytest.raises(asyncio.CancelledError):
             await second
@@ -982,9 +975,9 @@ async def test_closing_waits_for_a_write_on_its_way(
 ) -> None:
     store = await gated.init()
     lease = await held(store)
-    await close_the_gate(store)
+    await close_the_gate()
     writing = asyncio.ensure_future(store.commit(record_of(), lease))
-    await asyncio.to_thread(gate_of(store).arrived.acquire)
+    await asyncio.to_thread(Gated.arrived.acquire)
     closing = asyncio.create_task(store.close())
     await asyncio.sleep(0)  # it has begun
     assert store._workers == ()
@@ -993,7 +986,7 @@ async def test_closing_waits_for_a_write_on_its_way(
     closing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await closing
-    gate_of(store).gate.set()
+    Gated.gate.set()
     await writing
     # The cancelled closing goes on by itself.
     await asyncio.gather(*asyncio.all_tasks().difference([asyncio.current_task()]))
@@ -1009,9 +1002,9 @@ def test_a_loop_that_ends_leaves_its_commit_to_the_store(
     async def begin() -> None:
         await gated.init()
         lease = await held(gated)
-        await close_the_gate(gated)
+        await close_the_gate()
         begun = asyncio.ensure_future(gated.commit(record_of(), lease))
-        await asyncio.to_thread(gate_of(gated).arrived.acquire)
+        await asyncio.to_thread(Gated.arrived.acquire)
         assert not begun.done()
 
     async def look() -> Record | None:
@@ -1019,7 +1012,7 @@ def test_a_loop_that_ends_leaves_its_commit_to_the_store(
             return await read(store)
 
     asyncio.run(begin())
-    gate_of(gated).gate.set()
+    Gated.gate.set()
     asyncio.run(gated.close())
     assert record_of() == asyncio.run(look())
 
@@ -1027,16 +1020,122 @@ def test_a_loop_that_ends_leaves_its_commit_to_the_store(
 async def test_a_cancelled_opening_gives_the_folder_back(
     gated: FileSessionStore, tmp_path: Path
 ) -> None:
-    gate_of(gated).gate.clear()
+    Gated.gate.clear()
     opening = asyncio.create_task(gated.init())
-    await asyncio.to_thread(gate_of(gated).arrived.acquire)
+    await asyncio.to_thread(Gated.arrived.acquire)
     opening.cancel()
-    gate_of(gated).gate.set()
+    Gated.gate.set()
     with pytest.raises(asyncio.CancelledError):
         await opening
     stray(tmp_path)
     async with FileSessionStore(tmp_path):
         assert asides(tmp_path) == []
+
+
+async def test_what_a_cancelled_closing_still_does_is_nothing_to_the_next_opening(
+    tmp_path: Path,
+) -> None:
+    store = await FileSessionStore(tmp_path).init()
+    lease = await held(store)
+    lease_file = os.open(tmp_path / ".leases" / f"{store._place(TIM).shard:02x}", os.O_RDWR)
+    assert try_lock(lease_file)
+    writing = store.commit(record_of(), lease)
+    await cancelled(asyncio.create_task(store.close()))
+    await store.init()
+    os.close(lease_file)
+    await writing
+    await others_done()  # the closing, which has given back what was its own
+    await assert_open(store, tmp_path)
+    assert record_of() == await read(store)
+    await store.close()
+    async with FileSessionStore(tmp_path):
+        assert asides(tmp_path) == [], "the folder was not given back"
+
+
+async def test_what_a_cancelled_opening_still_does_is_nothing_to_the_next_one(
+    gated: FileSessionStore, tmp_path: Path
+) -> None:
+    Gated.gate.clear()
+    opening = asyncio.create_task(gated.init())
+    await asyncio.to_thread(Gated.arrived.acquire)
+    opening.cancel()
+    await asyncio.sleep(0)  # it waits until it can give the folder back
+    assert not opening.done()
+    await cancelled(opening)
+    next_one = asyncio.create_task(gated.init())
+    await asyncio.to_thread(Gated.arrived.acquire)
+    Gated.gate.set()
+    store = await next_one
+    await others_done()
+    await assert_open(store, tmp_path)
+    await store.close()
+    async with FileSessionStore(tmp_path):
+        assert asides(tmp_path) == [], "the folder was not given back"
+
+
+async def cancelled(task: asyncio.Task[Any]) -> None:
+    """Cancel what has begun."""
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def others_done() -> None:
+    await asyncio.gather(*asyncio.all_tasks().difference([asyncio.current_task()]))
+
+
+async def assert_open(store: FileSessionStore, folder: Path) -> None:
+    """The store has its share in the folder's lock, and does its work."""
+    paths = stray(folder)
+    async with FileSessionStore(folder):
+        assert sorted(paths) == sorted(asides(folder)), "the folder is not held"
+    await write(store, record_of("test:ann", {"n": 1}))
+    assert record_of("test:ann", {"n": 1}) == await read(store, "test:ann")
+
+
+# Threads
+
+
+@contextmanager
+def no_more_threads() -> Iterator[None]:
+    """No thread can be started: each would have more stack than there are addresses."""
+    before = threading.stack_size(1 << 47)
+    try:
+        yield
+    finally:
+        threading.stack_size(before)
+
+
+async def test_an_operation_for_which_no_thread_can_be_started_is_an_outage(
+    tmp_path: Path,
+) -> None:
+    store = await FileSessionStore(tmp_path).init()
+    lease = lease_on()
+    with no_more_threads():
+        for operation in (
+            store.checkout(TIM, lease),
+            store.commit(record_of(), lease),
+            store.release(TIM, lease),
+            store.renew([lease, lease_on("test:ann")]),
+            store.destroy(TIM, None),
+        ):
+            with pytest.raises(SessionStoreUnavailable, match="cannot start a thread") as caught:
+                await operation
+            assert isinstance(caught.value.__cause__, RuntimeError)
+    async with asyncio.timeout(10):
+        await write(store, record_of())
+        await store.close()
+
+
+async def test_a_store_that_fails_to_open_for_want_of_a_thread_may_be_opened_later(
+    tmp_path: Path,
+) -> None:
+    store = FileSessionStore(tmp_path)
+    with no_more_threads(), pytest.raises(SessionStoreUnavailable, match="cannot start a thread"):
+        await store.init()
+    async with asyncio.timeout(10), store:
+        await write(store, record_of())
 
 
 # Making one
@@ -1063,8 +1162,8 @@ async def test_a_relative_folder_stays_where_it_was_named(
         assert (tmp_path / "sessions" / ".lock").exists()
 
 
-@pytest.mark.parametrize("dirname", ["", "a\0b"])
-def test_a_folder_needs_a_name(dirname: str) -> None:
+@pytest.mark.parametrize("dirname", ["", "a\0b", b"sessions", 5, None])
+def test_a_folder_needs_a_name(dirname: Any) -> None:
     with pytest.raises(ConfigurationError, match="needs the name of a folder"):
         FileSessionStore(dirname)
 
@@ -1092,7 +1191,14 @@ def test_a_url_may_say_how_long_to_wait() -> None:
     assert store.expires_in == timedelta(minutes=30)
 
 
-@pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf"), "5", None])
+async def test_a_wait_may_be_a_timedelta(tmp_path: Path) -> None:
+    timeout: Any = timedelta(seconds=2)
+    async with FileSessionStore(tmp_path, timeout=timeout) as store:
+        assert store.timeout == 2
+        await write(store, record_of())
+
+
+@pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf"), "5", None, True])
 def test_a_wait_is_a_number_of_seconds(timeout: Any) -> None:
     with pytest.raises(ConfigurationError, match="timeout must be a number of seconds"):
         FileSessionStore(timeout=timeout)
@@ -1103,7 +1209,7 @@ def test_a_wait_is_a_number_of_seconds(timeout: Any) -> None:
     [
         ("file:", "needs the name of a folder"),
         ("file:x?expire_in=3", "no option 'expire_in'; it has expires_in"),
-        ("file:x?timeout=never", "timeout must be a number of seconds"),
+        ("file:x?timeout=never", "option timeout cannot be 'never'"),
         ("file:x?expires_in=soon", "expires_in cannot be 'soon'"),
         ("file:x?expires_in=0", "expires_in must be more than zero"),
         ("file:x?expires_in=nan", "expires_in must be a finite number"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -174,8 +175,14 @@ async def test_after_outages_in_the_middle_of_many_turns_every_event_counts_once
 
         async def fail_at(done: int) -> None:
             await until(lambda: counting.committed.total() >= done, seconds=PATIENCE)
-            before = counting.errors.total()
-            await asyncio.to_thread(server.kill)
+            before, gone = counting.errors.total(), threading.Event()
+
+            def kill() -> None:
+                server.kill()
+                gone.set()
+
+            counting.meanwhile = kill  # in one turn, at whatever point the others are
+            await until(gone.is_set, seconds=PATIENCE)
             await until(lambda: counting.errors.total() > before, seconds=PATIENCE)
             await asyncio.to_thread(server.start)
 

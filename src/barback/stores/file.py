@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import re
+import time
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, ClassVar, Final, TypeVar, TypeVarTuple
 from urllib.parse import unquote
 from weakref import WeakSet
 
 from barback.errors import ConfigurationError, SessionStoreUnavailable, SessionUnreadable
 from barback.options import seconds
 from barback.stores import answers
-from barback.stores.base import ONE_YEAR, Lease, LeasedStore, duration
-from barback.stores.file_leases import SHARDS, LeaseFiles, LockedLeases
-from barback.stores.file_records import RecordFiles
+from barback.stores.base import ONE_YEAR, LeasedStore, duration
+from barback.stores.file_leases import SHARDS
+from barback.stores.file_records import RecordFiles, file_path
+from barback.stores.file_sessions import Place, SessionFiles
 from barback.stores.url import parse_url
 from barback.stores.worker import Worker
 
@@ -26,15 +28,13 @@ if TYPE_CHECKING:
     from typing import Self
 
     from barback.record import Record
+    from barback.stores.base import Lease
 
 __all__ = ["FileSessionStore"]
-
-logger = logging.getLogger("barback")
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-LEASES: Final = ".leases"
 WORKERS: Final = 4  # threads for sessions; listing has one more
 LISTING: Final = -1
 
@@ -46,9 +46,10 @@ class FileSessionStore(LeasedStore):
       at the working directory of the moment the store is made.
     - `expires_in`: minutes or a timedelta after a session's last activity, one year unless set;
       None is never.
-    - `timeout`: seconds for which an operation waits for one of another process on the same
-      session, or on one of its neighbours, to end: 5 unless set. Only a process that has been
-      stopped half-way takes that long; then `SessionStoreUnavailable` is raised.
+    - `timeout`: seconds, from when it was asked for, in which an operation of another process on
+      the same session, or on one of its neighbours, must have let this one begin: 5 unless set.
+      Only a process that has been stopped half-way takes that long; then
+      `SessionStoreUnavailable` is raised.
 
     Durability: a commit that has returned survives a crash of the process and, as far as the disk
     keeps what `fsync` gives it, of the machine. A session is its old self or its new one, never
@@ -69,21 +70,21 @@ class FileSessionStore(LeasedStore):
         expires_in: float | timedelta | None = ONE_YEAR,
         timeout: float = 5.0,
     ) -> None:
-        self.dirname = os.fspath(dirname)
-        if not self.dirname or "\0" in self.dirname:
-            message = f"A file store needs the name of a folder, not {self.dirname!r}."
+        name = os.fspath(dirname) if isinstance(dirname, os.PathLike) else dirname
+        if not isinstance(name, str) or not name or "\0" in name:
+            message = f"A file store needs the name of a folder, not {name!r}."
             raise ConfigurationError(message)
+        self.dirname = name
         self.expires_in = duration(expires_in)
         self.timeout = seconds(timeout, "timeout")
         self._folder = Path(self.dirname).absolute()
-        self._records = RecordFiles(self.name, self._folder)
-        self._leases = LeaseFiles(
-            self.name,
-            self._folder / LEASES,
-            timeout=timeout,
-            check=self._records.check_folder,
+        self._folder_name = str(self._folder)
+        self._new_files = partial(
+            SessionFiles, self.name, self._folder, timeout=self.timeout, records=RecordFiles
         )
+        self._files: SessionFiles  # of its opening, as are the workers
         self._workers: tuple[Worker, ...] = ()
+        _stores.add(self)
 
     @classmethod
     def from_url(cls, url: str) -> FileSessionStore:
@@ -111,44 +112,55 @@ class FileSessionStore(LeasedStore):
         """
         if self._workers:
             return self
+        # Those of an earlier opening may still be at work, if its closing was cancelled.
+        files = self._new_files()
         workers = tuple(Worker("barback-file") for _ in range(WORKERS + 1))
+        opening = self._do(workers[LISTING], files.open)
         try:
-            await workers[LISTING].do(self._open)
+            await opening
         except BaseException:
-            await asyncio.to_thread(self._let_go, workers)
+            await asyncio.shield(asyncio.to_thread(_let_go, workers, files))
             raise
-        self._workers = workers
-        _opened.add(self)
+        self._files, self._workers = files, workers
         return self
 
     async def close(self) -> None:
         """Finish what is under way, then leave the folder to the others."""
         workers, self._workers = self._workers, ()
         if workers:
-            _opened.discard(self)
-            await asyncio.shield(asyncio.to_thread(self._let_go, workers))
+            await asyncio.shield(asyncio.to_thread(_let_go, workers, self._files))
+
+    async def must_exist(self) -> None:
+        """See `LeasedStore.must_exist`."""
+        if not await asyncio.to_thread(os.path.exists, self._folder):
+            raise answers.unavailable(
+                self.name, f"finds no folder {self._folder}. Name one that is there"
+            )
 
     def checkout(self, session_id: str, lease: Lease) -> Awaitable[Record | None]:
         """See `LeasedStore.checkout`."""
         place = self._place(session_id)
-        return self._run(place.shard, self._checkout, place, lease)
+        return self._run(place.shard, SessionFiles.checkout, place, time.monotonic(), lease)
 
     def commit(self, record: Record, lease: Lease, *, keep: bool = False) -> Awaitable[None]:
         """See `LeasedStore.commit`. Raises `SessionUnreadable` rather than replace such a file."""
-        place = self._place(record.id)
-        return self._run(place.shard, self._commit, place, record, lease, keep)
+        place, now = self._place(record.id), time.monotonic()
+        return self._run(place.shard, SessionFiles.commit, place, now, record, lease, keep)
 
     def release(self, session_id: str, lease: Lease) -> Awaitable[None]:
         """See `LeasedStore.release`."""
         place = self._place(session_id)
-        return self._run(place.shard, self._release, place, lease)
+        return self._run(place.shard, SessionFiles.release, place, time.monotonic(), lease)
 
     async def renew(self, leases: Sequence[Lease]) -> list[Lease]:
         """See `LeasedStore.renew`. Where it fails for one, the others are renewed all the same."""
         shards: dict[int, list[Lease]] = {}
         for lease in leases:
             shards.setdefault(self._place(lease.session_id).shard, []).append(lease)
-        jobs = [self._run(shard, self._renew, shard, some) for shard, some in shards.items()]
+        now = time.monotonic()
+        jobs = [
+            self._run(shard, SessionFiles.renew, shard, now, some) for shard, some in shards.items()
+        ]
         lost: list[Lease] = []
         for answer in await asyncio.gather(*jobs, return_exceptions=True):
             if isinstance(answer, BaseException):
@@ -159,13 +171,13 @@ class FileSessionStore(LeasedStore):
     def destroy(self, session_id: str, lease: Lease | None) -> Awaitable[None]:
         """See `LeasedStore.destroy`. A file that cannot be understood is moved, not deleted."""
         place = self._place(session_id)
-        return self._run(place.shard, self._destroy, place, lease)
+        return self._run(place.shard, SessionFiles.destroy, place, time.monotonic(), lease)
 
     async def all(self, prefix: str = "") -> AsyncIterator[Record]:
         """See `LeasedStore.all`. It holds the files' names, and the records of one page."""
         unreadable: list[str] = []
-        for page in await self._run(LISTING, self._records.pages, prefix):
-            for record in await self._run(LISTING, self._records.read_page, page, unreadable):
+        for page in await self._run(LISTING, SessionFiles.pages, prefix):
+            for record in await self._run(LISTING, SessionFiles.read_page, page, unreadable):
                 if record.id.startswith(prefix):
                     yield record
         if unreadable:
@@ -178,129 +190,69 @@ class FileSessionStore(LeasedStore):
     async def due(self, before: int, limit: int) -> list[Record]:
         """See `LeasedStore.due`. Unreadable sessions are passed over, with a warning."""
         due: list[Record] = []
-        for page in await self._run(LISTING, self._records.pages, ""):
-            records = await self._run(LISTING, self._records.read_page, page, [])
+        for page in await self._run(LISTING, SessionFiles.pages, ""):
+            records = await self._run(LISTING, SessionFiles.read_page, page, [])
             due += [record for record in records if record.expired(before)]
             if len(due) >= limit:
                 break
         return due[:limit]
 
-    def _place(self, session_id: str) -> _Place:
-        path = self._records.path(session_id)
+    def _place(self, session_id: str) -> Place:
+        path = file_path(self._folder_name, session_id)
         last_byte_of_hash = int(path.removesuffix(".json")[-2:], 16)
-        return _Place(session_id, path, last_byte_of_hash % SHARDS)
+        return Place(session_id, path, last_byte_of_hash % SHARDS)
 
-    def _run(self, shard: int, job: Callable[[*Ts], T], *arguments: *Ts) -> asyncio.Future[T]:
+    def _run(
+        self, shard: int, job: Callable[[SessionFiles, *Ts], T], *arguments: *Ts
+    ) -> asyncio.Future[T]:
         """Do `job` on a thread. Jobs of one shard are done in the order they were asked for.
 
         So a commit whose task was cancelled cannot overtake what the session is asked for next.
         Listing has a thread to itself, and keeps no session waiting.
         """
+        try:
+            return self._do(self._worker(shard), job, self._files, *arguments)
+        except SessionStoreUnavailable as error:
+            refused: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+            refused.set_exception(error)
+        return refused
+
+    def _worker(self, shard: int) -> Worker:
         if self._workers:
-            worker = self._workers[LISTING if shard == LISTING else shard % WORKERS]
-            return worker.do(job, *arguments)
+            return self._workers[LISTING if shard == LISTING else shard % WORKERS]
         message = (
             f"The file store of {self._folder} is not open: use `async with store`, or await its "
             f"`init()` first."
         )
-        refused: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        refused.set_exception(SessionStoreUnavailable(message, store=self.name))
-        return refused
+        raise SessionStoreUnavailable(message, store=self.name)
 
-    # From here on everything blocks, and runs on the workers' threads.
-
-    def _open(self) -> None:
-        self._records.open(self.timeout)
-        self._leases.open()
-
-    def _let_go(self, workers: tuple[Worker, ...]) -> None:
-        for worker in workers:
-            worker.close()
-        self._leases.close()
-        self._records.close()
+    def _do(self, worker: Worker, job: Callable[[*Ts], T], *arguments: *Ts) -> asyncio.Future[T]:
+        try:
+            return worker.do(job, *arguments)
+        except RuntimeError as error:
+            what = f"cannot start a thread ({error}): see whether this process is at its limit"
+            raise answers.unavailable(self.name, what) from error
 
     def _after_fork(self) -> None:
-        """In a forked child, which has no threads: be closed, and let the parent keep its locks."""
+        """In a forked child, which has neither its parent's threads nor its users: be closed."""
         self._workers = ()
-        self._leases.close()
-        self._records.close(forked=True)
-
-    def _checkout(self, place: _Place, lease: Lease) -> Record | None:
-        with self._leases.locked(place.shard, place.session_id) as leases:
-            leases.take(place.session_id, lease)
-            record = self._records.load(place.path, place.session_id)
-            leases.save()
-        return record
-
-    def _commit(self, place: _Place, record: Record, lease: Lease, keep: bool) -> None:  # noqa: FBT001 - a thread is given no keywords
-        aside = self._records.prepare(place.path, record)  # before others are kept waiting
-        try:
-            with self._leases.locked(place.shard, place.session_id) as leases:
-                leases.check(place.session_id, lease)
-                self._check_version(place, lease)
-                self._records.put_in_place(aside, place.path, place.session_id)
-                if keep:
-                    leases.renew(place.session_id, lease)
-                else:
-                    leases.free(place.session_id)
-                self._save_after_the_fact(leases)
-        except BaseException:
-            self._records.discard(aside)
-            raise
-
-    def _check_version(self, place: _Place, lease: Lease) -> None:
-        stored = self._records.load(place.path, place.session_id)
-        if (None if stored is None else stored.version) != lease.version:
-            raise answers.lost(self.name, place.session_id)
-
-    def _release(self, place: _Place, lease: Lease) -> None:
-        with self._leases.locked(place.shard, place.session_id) as leases:
-            if leases.holds(place.session_id, lease):
-                leases.free(place.session_id)
-                leases.save()
-
-    def _renew(self, shard: int, some: list[Lease]) -> list[Lease]:
-        with self._leases.locked(shard) as leases:
-            lost = [lease for lease in some if not leases.renew(lease.session_id, lease)]
-            if len(lost) < len(some):
-                leases.save()
-        return lost
-
-    def _destroy(self, place: _Place, lease: Lease | None) -> None:
-        with self._leases.locked(place.shard, place.session_id) as leases:
-            if lease is None:
-                if leases.free(place.session_id):
-                    leases.save()  # first: a turn's commit from now on is refused
-                self._records.remove(place.path, place.session_id)
-            else:
-                leases.check(place.session_id, lease)
-                self._records.remove(place.path, place.session_id)
-                leases.free(place.session_id)
-                self._save_after_the_fact(leases)
-
-    def _save_after_the_fact(self, leases: LockedLeases) -> None:
-        """Give a lease back, or renew it, when what it was for is done, whatever becomes of it."""
-        try:
-            leases.save()
-        except SessionStoreUnavailable as error:
-            logger.warning("A lease was not given back, and will run out: %s", error)
+        self._users = self._interested = 0
+        self._opening = None
 
 
-class _Place(NamedTuple):
-    """Where a session is: in which file, and its lease in which shard."""
+def _let_go(workers: tuple[Worker, ...], files: SessionFiles) -> None:
+    """Finish what was asked for, then close the files. It blocks."""
+    for worker in workers:
+        worker.close()
+    files.close()
 
-    session_id: str
-    path: str
-    shard: int
 
-
-_opened: WeakSet[FileSessionStore] = WeakSet()
+_stores: WeakSet[FileSessionStore] = WeakSet()
 
 
 def _close_after_fork() -> None:
-    for store in list(_opened):
+    for store in list(_stores):
         store._after_fork()  # noqa: SLF001 - a module may know its own
-    _opened.clear()
 
 
 if hasattr(os, "register_at_fork"):

@@ -28,7 +28,7 @@ logger = logging.getLogger("barback")
 SHARDS: Final = 64
 """How many files there are. Never to be changed: processes must agree on it."""
 
-HASTE: Final = 0.050  # seconds to wait for a lock that was waited for in vain before
+HASTE: Final = 0.050  # seconds, for a lock that was waited for in vain before
 KEPT: Final = 60.0  # seconds, at least, for which a lease that has ended may still be committed
 ROOM: Final = 4096  # bytes a file may keep without being cut
 TRIES: Final = 3
@@ -40,7 +40,9 @@ class LeaseFiles:
     Each file is at once the lock of its shard of the sessions and the table of who holds them. It
     is locked for one operation at a time; a lock that cannot be had within `timeout` seconds means
     `SessionStoreUnavailable`, and operations after that wait for it only briefly, until it is free
-    again: who holds it has probably been stopped.
+    again: who holds it has probably been stopped. All of these seconds begin when the operation
+    was asked for, so that those that queue for one lock wait for it together and not in turn: the
+    queue may be of other shards too.
 
     `clock` counts seconds, the same in all processes of the machine. It does not jump, and starts
     anew with the machine: a lease holds from when it was taken until its term is over, and one
@@ -68,6 +70,7 @@ class LeaseFiles:
         self._timeout = timeout
         self._check = check
         self._clock = clock
+        self._paths = [os.path.join(folder, f"{shard:02x}") for shard in range(SHARDS)]
         self._files: dict[int, _File] = {}
         self._stuck: set[int] = set()
 
@@ -82,33 +85,40 @@ class LeaseFiles:
         self._stuck.clear()
 
     @contextmanager
-    def locked(self, shard: int, session_id: str | None = None) -> Iterator[LockedLeases]:
+    def locked(
+        self, shard: int, asked_at: float, session_id: str | None = None
+    ) -> Iterator[LockedLeases]:
         """The leases of a shard. While inside, no other process or thread can touch its sessions.
 
-        Raises `SessionStoreUnavailable`; `session_id` is for its message.
+        `asked_at`: when the operation was asked for, in the seconds of `time.monotonic`. Raises
+        `SessionStoreUnavailable`; `session_id` is for its message.
         """
+        path = self._paths[shard]
         try:
-            descriptor, size = self._lock(shard)
+            descriptor, size = self._lock(shard, path, asked_at)
         except BarbackError:
             raise
         except BlockingIOError as error:
             what = (
-                f"waited in vain for another process, which has locked {self._path(shard)}: see "
-                f"whether one has been stopped, and let it go on or end it"
+                f"waited in vain for another process, which has locked {path}: see whether one has "
+                f"been stopped, and let it go on or end it"
             )
             raise answers.unavailable(self._store, what, session_id) from error
         except OSError as error:
-            what = f"cannot lock {self._path(shard)}: {error.strerror}"
+            what = f"cannot lock {path}: {error.strerror}"
             raise answers.unavailable(self._store, what, session_id) from error
         try:
-            yield LockedLeases(self._store, self._path(shard), descriptor, size, self._clock())
+            yield LockedLeases(self._store, path, descriptor, size, self._clock())
         finally:
             unlock(descriptor)
 
-    def _lock(self, shard: int) -> tuple[int, int]:
+    def _lock(self, shard: int, path: str, asked_at: float) -> tuple[int, int]:
         """Lock the shard's file; its descriptor and its size. Raises `OSError`."""
-        path = self._path(shard)
-        give_up_at = time.monotonic() + (HASTE if shard in self._stuck else self._timeout)
+        if shard in self._stuck:
+            give_up_at = asked_at + HASTE
+        else:
+            # A slow queue alone does not make a lock one that was waited for in vain.
+            give_up_at = max(asked_at + self._timeout, time.monotonic() + HASTE)
         for _ in range(TRIES):
             file = self._files.get(shard) or self._open(shard, path)
             if not lock_within(file.descriptor, give_up_at):
@@ -136,9 +146,6 @@ class LeaseFiles:
             os.close(descriptor)
             raise
         return file
-
-    def _path(self, shard: int) -> str:
-        return os.path.join(self._folder, f"{shard:02x}")
 
 
 class LockedLeases:

@@ -25,7 +25,7 @@ from barback.stores.folder import Folder, content, names, put_in_place, sync
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["OURS", "RecordFiles", "file_name"]
+__all__ = ["OURS", "RecordFiles", "file_name", "file_path"]
 
 logger = logging.getLogger("barback")
 
@@ -74,11 +74,6 @@ class RecordFiles:
     def close(self, *, forked: bool = False) -> None:
         """Leave the folder to the others; in a forked child, forget that the parent has it open."""
         self._home.close(forked=forked)
-
-    def path(self, session_id: str) -> str:
-        """Where the session's file is, if there is one."""
-        # No Path: it would intern the name, which some Pythons then keep for ever.
-        return os.path.join(self._folder, file_name(session_id))
 
     def check_folder(self, session_id: str | None = None) -> None:
         """Raise unless the folder is still there, and still the one that was opened."""
@@ -285,6 +280,12 @@ def _id_within(data: bytes) -> str:
         return _named.decode(data).id
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return ""  # `Record.decode` will say what is wrong
+
+
+def file_path(folder: str, session_id: str) -> str:
+    """Where the session's file is, if there is one."""
+    # No Path: it would intern the name, which some Pythons then keep for ever.
+    return os.path.join(folder, file_name(session_id))
 
 
 def file_name(session_id: str) -> str:

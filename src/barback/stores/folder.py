@@ -89,12 +89,12 @@ class Folder:
 
     def close(self, *, forked: bool = False) -> None:
         """Give the share back. `forked`: close only the copy that a fork has of it."""
-        if self._lock != NOT_OPEN:
+        lock, self._lock = self._lock, NOT_OPEN  # first: a fork may come between
+        if lock != NOT_OPEN:
             if not forked:
                 # Closing would not be enough while a forked child has a copy of the descriptor.
-                unlock(self._lock)
-            os.close(self._lock)
-            self._lock = NOT_OPEN
+                unlock(lock)
+            os.close(lock)
 
     def _clear(self, *, alone: bool) -> None:
         for name in filter(self._leftovers.fullmatch, names(self.path)):

@@ -29,12 +29,13 @@ class Worker:
         self._thread: Thread | None = None
 
     def do(self, job: Callable[[*Ts], T], *arguments: *Ts) -> asyncio.Future[T]:
-        """What `job` will return or raise. It is done to its end even if nobody awaits it."""
+        """What `job` will return or raise. It is done to its end even if nobody awaits it.
+
+        Raises `RuntimeError` if the thread cannot be started: then it was not asked for.
+        """
         future = asyncio.get_running_loop().create_future()
         if self._thread is None:
-            # A program that ends without closing its store is not to wait for it for ever.
-            self._thread = Thread(target=self._work, name=self._name, daemon=True)
-            self._thread.start()
+            self._start()
         self._jobs.put(_Job(future, job, arguments))
         return future
 
@@ -44,6 +45,15 @@ class Worker:
             self._jobs.put(None)
             self._thread.join()
             self._thread = None
+
+    def _start(self) -> None:
+        # A program that ends without closing its store is not to wait for it for ever.
+        self._thread = Thread(target=self._work, name=self._name, daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError:
+            self._thread = None  # the next job tries again
+            raise
 
     def _work(self) -> None:
         get = self._jobs.get
