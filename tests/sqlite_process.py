@@ -9,9 +9,14 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
+import signal
+import sqlite3
 import sys
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 from barback import Bot, Context, Event, Lease, Record, SessionBusy, User
@@ -20,6 +25,8 @@ from barback.stores.sqlite import SQLiteSessionStore
 from barback.testing.contract_tools import lease_on, record_of
 
 SESSION = "test:hot"
+FRAME = 4096 + 24
+FRAMES_OF_AN_INDEX = 4062  # that fit into the first 32 KB of `-shm`
 
 
 class Counted(SQLiteSessionStore):
@@ -107,6 +114,42 @@ async def write(path: str) -> None:
             say(number)
 
 
+async def overflow(path: str, room: str) -> None:
+    """Commit while the WAL's index must grow and cannot, with room left for so many frames.
+
+    Say what that was answered and why, and be killed.
+    """
+    store = await SQLiteSessionStore(path).init()
+    lease = lease_on(SESSION)
+    await store.checkout(SESSION, lease)
+    connection = store._database._connection
+    connection.execute("PRAGMA wal_autocheckpoint = 0")
+    with closing(sqlite3.connect(path)) as reader:  # who keeps the WAL from starting anew
+        reader.execute("BEGIN").execute("SELECT * FROM sessions")
+        while frames(path) < FRAMES_OF_AN_INDEX - int(room):
+            connection.execute("PRAGMA user_version = 1")  # one frame
+        await go()
+        before = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (memory(), before[1]))
+        error = await asyncio.gather(
+            store.commit(record_of(SESSION), lease), return_exceptions=True
+        )
+        resource.setrlimit(resource.RLIMIT_AS, before)
+    cause = error[0].__cause__ if error[0] else None
+    say([type(error[0]).__name__, getattr(cause, "sqlite_errorname", None)])
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def frames(path: str) -> int:
+    """How many frames there are in a WAL that has never started anew."""
+    return (Path(f"{path}-wal").stat().st_size - 32) // FRAME
+
+
+def memory() -> int:
+    """What this process has of it, in bytes."""
+    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+
+
 async def fork(path: str) -> None:
     """Open the store, fork, and say what a child is answered."""
     async with SQLiteSessionStore(path) as store:
@@ -131,6 +174,6 @@ async def opened(path: str) -> None:
 
 if __name__ == "__main__":
     jobs: dict[str, Callable[..., Coroutine[Any, Any, None]]] = {
-        job.__name__: job for job in (count, hold, write, fork, opened)
+        job.__name__: job for job in (count, hold, write, overflow, fork, opened)
     }
     asyncio.run(jobs[sys.argv[1]](*sys.argv[2:]))

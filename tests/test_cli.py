@@ -16,7 +16,7 @@ import pytest
 
 from barback import FileSessionStore, MemorySessionStore, Record, SessionUnreadable
 from barback.cli.progress import Progress
-from barback.cli.words import shown
+from barback.cli.words import complain, shown
 from barback.stores.copying import copy_store
 from barback.testing.contract_tools import leased, put
 
@@ -41,7 +41,7 @@ class SlowStore(ScriptedStore):
         return store
 
     async def init(self):
-        self.commits = 0
+        self.begun = 0
         await self.inner.acquire()
         return self
 
@@ -49,8 +49,8 @@ class SlowStore(ScriptedStore):
         await self.inner.relinquish()
 
     async def commit(self, record, lease, *, keep=False):
-        self.commits += 1
-        if self.commits > int(self.after or 1_000_000):
+        self.begun += 1
+        if self.begun > int(self.after or 1_000_000):
             if self.fails:
                 raise SessionStoreUnavailable("The slow store is down.")
             print("slow now", file=sys.stderr, flush=True)
@@ -267,6 +267,31 @@ async def test_a_store_that_cannot_be_opened_is_one_sentence(tmp_path: Path) -> 
         assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("source", ["file:nosuch", "sqlite:///nosuch.db"])
+def test_a_mistyped_source_is_not_made(
+    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = barback("store", "copy", source, "file:out")
+    assert done.returncode == 1
+    assert str(tmp_path / "nosuch") in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_source_with_no_sessions_is_told_unless_a_prefix_chose_them(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    copy = ("store", "copy", f"file:{tmp_path}/empty?expires_in=3", f"file:{tmp_path}/out")
+    done = barback(*copy)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"file:{tmp_path}/empty?*** has no sessions. See whether it is the one that was meant.\n"
+    )
+    assert "0 sessions copied" in done.stdout
+    done = barback(*copy, "--prefix", "shop/")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"]
 )
@@ -294,6 +319,76 @@ async def test_an_interrupted_copy_is_taken_up_again(
     done = barback("store", "copy", source, target, driver=driver)
     assert (done.returncode, done.stderr) == (0, "")
     assert f"{300 - len(there)} sessions copied, {len(there)} already there" in done.stdout
+    assert records == await content(tmp_path / "b")
+
+
+# Where nobody can be told.
+
+
+full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="has no device that is full")
+NO_ROOM = "No space left on device.\n"
+
+
+def redirected(where: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """What comes of the command in a shell, of which the command line goes on with `where`."""
+    return subprocess.run(
+        ["/bin/bash", "-c", f'"$@" {where}', "-", sys.executable, "-m", "barback", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env=environment(None),
+    )
+
+
+@full
+async def test_an_output_with_no_room_is_one_sentence_and_the_work_is_done(tmp_path: Path) -> None:
+    records = await many(tmp_path / "a", 20)
+    copy = ("store", "copy", f"file:{tmp_path}/a", f"file:{tmp_path}/b")
+    done = redirected(">/dev/full", *copy)
+    assert (done.returncode, done.stderr) == (1, f"Standard output cannot be written to: {NO_ROOM}")
+    assert records == await content(tmp_path / "b")
+    async with leased(FileSessionStore(tmp_path / "b")) as store:
+        await put(store, "test:3")
+    done = redirected(">/dev/full", *copy)
+    assert done.returncode == 1
+    assert "another record of 'test:3'" in done.stderr
+    assert done.stderr.count("\n") == 2
+    assert redirected(">/dev/full 2>&1", *copy).returncode == 1
+    assert redirected("2>/dev/full", *copy).returncode == 1
+    assert redirected(">&- 2>&-", *copy).returncode == 1
+    assert redirected("2>/dev/full", *copy, "--replace").returncode == 0
+
+
+@full
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["store", "init", "memory://"]], ids=str
+)
+def test_no_room_for_an_output_is_one_sentence(arguments: list[str]) -> None:
+    done = redirected(">/dev/full", *arguments)
+    assert done.returncode == 1
+    assert done.stderr.endswith(NO_ROOM)
+    assert done.stderr.count("\n") == 1
+
+
+async def test_the_command_is_quiet_when_nobody_reads_on(tmp_path: Path) -> None:
+    records = await many(tmp_path / "a", 20)
+    copy = ("store", "copy", f"file:{tmp_path}/a", f"file:{tmp_path}/b")
+    for arguments in (copy, ("--help",), ("store", "init", "memory://")):
+        reads, writes = os.pipe()
+        os.close(reads)
+        process = await asyncio.to_thread(
+            subprocess.run,
+            [sys.executable, "-m", "barback", *arguments],
+            stdout=writes,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=60,
+            env=environment(None),
+        )
+        os.close(writes)
+        assert (process.returncode, process.stderr) == (1, "")
     assert records == await content(tmp_path / "b")
 
 
@@ -367,6 +462,22 @@ def test_a_bar_moves_and_keeps_to_the_terminals_width(monkeypatch: pytest.Monkey
     assert max(map(len, drawn)) == 59
 
 
+def test_a_bar_that_cannot_be_drawn_stops_nothing() -> None:
+    class Full(Terminal):
+        tries = 0
+
+        def write(self, text: str) -> int:
+            self.tries += 1
+            raise OSError
+
+    stream = Full()
+    progress = Progress(stream)
+    for number in range(3):
+        progress.tell("sessions copied", number)
+    assert stream.tries == 1
+    progress.end()
+
+
 # Init.
 
 
@@ -417,13 +528,45 @@ def test_a_server_that_is_not_there_is_one_sentence_without_the_password(kind: s
         ("redis://:s3cret@host:6379/4", "redis://***@host:6379/4"),
         ("mongodb://tim:s3cret@a,b/db?authSource=s3cret", "mongodb://***@a,b/db?***"),
         ("mongodb://tim:s3@cret@a/db", "mongodb://***@a/db"),
-        ("redis://:s3?cr/et#s3cret@host/4?password=s3cret", "redis://***@host/4?***"),
+        ("redis://:s3?cr/et#s3cret@host/4?password=s3cret", "redis://***"),
+        ("redis://host/0?password=s3@cret", "redis://***"),
+        ("redis://tim:s3@host/0?password=s3@cret", "redis://***"),
+        ("redis://:s3#cret@host", "redis://***"),
+        ("redis://host/0#s3cret", "redis://host/0#***"),
+        ("redis:tim:s3cret@host/0?a=s3cret", "redis:***@host/0?***"),
+        ("redis:/tim:s3cret@host/0", "redis:***@host/0"),
+        ("file:/a@b/c#d?password=s3@cret", "file:/a@b/c#d?***"),
+        ("file:///a@b/c", "file://***@b/c"),
         ("redis://:s3 cret@host", "redis://***@host"),
         ("postgresql://host/db?password=s3cret", "postgresql://host/db?***"),
     ],
 )
 def test_a_url_is_shown_without_its_secrets(url: str, expected: str) -> None:
     assert shown(url) == expected
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        ("No host in redis://:s3 cr\tet@host/0", "No host in redis://***@host/0"),
+        ("redis://:s3 cret@host and redis://:s3cret@other", "redis://***@other"),
+        ("redis://host/0?password=s3@cret", "redis://***"),
+        ("(redis://host/0?password=s3 cret) is wrong", "(redis://host/0?***"),
+        ("host=h password='s3 cret' dbname=x", "host=h password=***"),
+        ("host=h password = s3 cret", "host=h password=***"),
+        ('{"Password": "s3cret", "user": "x"}', '{"Password"=***'),
+        ("api-key=s3cret", "api-key=***"),
+        ("SSLPASSWORD=s3cret", "SSLPASSWORD=***"),
+        ("access_token=s3 cret", "access_token=***"),
+        ("two\nlines, no secret", "two lines, no secret"),
+        ("password authentication failed for tim", "password authentication failed for tim"),
+    ],
+)
+def test_an_error_is_told_without_its_secrets(
+    error: str, expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    complain(error, "See barback --help.")
+    assert capsys.readouterr() == ("", f"{expected} See barback --help.\n")
 
 
 @pytest.mark.parametrize(

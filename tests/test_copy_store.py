@@ -24,6 +24,7 @@ from barback import (
     SessionStore,
     SessionStoreUnavailable,
     SessionUnreadable,
+    SQLiteSessionStore,
 )
 from barback.record import NEVER
 from barback.stores import copying
@@ -71,6 +72,10 @@ def damage(folder: Path, session_id: str) -> None:
         if msgspec.json.decode(path.read_bytes())["id"] == session_id
     ]
     path.write_bytes(path.read_bytes()[:-20])
+
+
+def names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
 
 
 # What is brought over.
@@ -585,6 +590,45 @@ async def test_a_store_is_not_copied_onto_itself(tmp_path: Path) -> None:
     for source, target in pairs:
         with pytest.raises(ConfigurationError, match="same"):
             await copy_store(source, target)
+
+
+async def test_a_source_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    sources: list[LeasedStore | str] = [
+        f"file:{tmp_path}/nosuch",
+        FileSessionStore(tmp_path / "nosuch"),
+        FileSessionStore(tmp_path / "link"),
+        f"sqlite:///{tmp_path}/nosuch.db",
+        SQLiteSessionStore(tmp_path / "nosuch" / "sessions.db"),
+        SQLiteSessionStore(tmp_path / "link"),
+    ]
+    for source in sources:
+        with pytest.raises(SessionStoreUnavailable, match=rf"no (file|folder) {tmp_path}"):
+            await copy_store(source, f"file:{tmp_path}/target")
+        assert names(tmp_path) == ["link"]
+
+
+async def test_a_source_that_is_there_may_be_empty(tmp_path: Path) -> None:
+    async with FileSessionStore(tmp_path / "a"), SQLiteSessionStore(tmp_path / "b.db"):
+        pass
+    for source in (
+        f"file:{tmp_path}/a",
+        f"sqlite:///{tmp_path}/b.db",
+        "sqlite:///:memory:",
+        "memory://",
+    ):
+        assert counts(await copy_store(source, MemorySessionStore())) == (0, 0, 0, 0)
+
+
+async def test_a_four_method_driver_may_say_that_it_is_not_there() -> None:
+    class Absent(Listing):
+        async def must_exist(self) -> None:
+            raise SessionStoreUnavailable("absent")
+
+    driver = Absent(MemorySessionStore().all())
+    for source in (driver, LocalLeases(driver)):
+        with pytest.raises(SessionStoreUnavailable, match="absent"):
+            await copy_store(source, MemorySessionStore())
 
 
 async def test_what_is_no_store_is_refused() -> None:

@@ -31,7 +31,7 @@ from barback.errors import (
 )
 from barback.stores.base import LeasedStore, SessionStore
 from barback.stores.sqlite import SQLiteSessionStore
-from barback.stores.sqlite_database import DUE, FIRST_PAGE, KEPT, NEXT_PAGE, Database, Job
+from barback.stores.sqlite_database import DUE, FIRST_PAGE, KEPT, NEXT_BLOBS, NEXT_PAGE
 from barback.stores.sqlite_file import LAYOUT, OURS
 from barback.stores.url import open_store
 from barback.testing import ListedStoreContract
@@ -294,6 +294,7 @@ async def test_a_checkout_that_cannot_be_read_leaves_the_lease_as_it_was(path: P
         (DUE, "USING INDEX sessions_due"),
         (FIRST_PAGE, "USING INDEX sqlite_autoindex_sessions_1"),
         (NEXT_PAGE, "USING INDEX sqlite_autoindex_sessions_1"),
+        (NEXT_BLOBS, "USING INDEX sqlite_autoindex_sessions_1"),
     ],
 )
 async def test_lists_go_by_an_index(path: Path, query: str, index: str) -> None:
@@ -489,22 +490,119 @@ async def test_an_operation_that_fails_fails_alone(path: Path) -> None:
                 await store.checkout(lease.session_id, lease_on(lease.session_id))
 
 
-def test_only_a_disk_that_would_not_say_leaves_a_commit_unknown() -> None:
-    database = Database("/var/sessions.db", synchronous="full", timeout=1)
-    commit, checkout = (Job(do, TIM, (), 0.0) for do in (Database.commit, Database.checkout))
-    expected: dict[tuple[int, Job, bool], type[BarbackError]] = {
-        (sqlite3.SQLITE_IOERR_FSYNC, commit, True): CommitUnknown,
-        (sqlite3.SQLITE_IOERR_FSYNC, commit, False): SessionStoreUnavailable,
-        (sqlite3.SQLITE_IOERR_FSYNC, checkout, True): SessionStoreUnavailable,
-        (sqlite3.SQLITE_IOERR_WRITE, commit, True): SessionStoreUnavailable,
-        (sqlite3.SQLITE_FULL, commit, True): SessionStoreUnavailable,
-    }
-    for (code, job, committing), kind in expected.items():
-        error = sqlite3.OperationalError("disk I/O error")
-        error.sqlite_errorcode = code
-        answer = database._answer(error, job, committing=committing)
-        assert kind is type(answer)
-        assert error is answer.__cause__
+def error_of(code: int) -> Exception:
+    """How Python tells a code of SQLite's."""
+    if code == sqlite3.SQLITE_NOMEM:
+        return MemoryError()
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = code
+    return error
+
+
+class Broken:
+    """A connection whose COMMIT fails when it is its turn to, and has not come about then."""
+
+    def __init__(self, connection: sqlite3.Connection, *codes: int | None) -> None:
+        self._connection = connection
+        self.codes = list(codes)
+
+    def execute(self, statement: str, parameters: tuple[object, ...] = ()) -> sqlite3.Cursor:
+        if statement == "COMMIT" and self.codes and (code := self.codes.pop(0)) is not None:
+            self._connection.execute("ROLLBACK")
+            raise error_of(code)
+        return self._connection.execute(statement, parameters)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR_WRITE,
+        sqlite3.SQLITE_IOERR_SHMSIZE,
+        sqlite3.SQLITE_IOERR_SHMMAP,
+        sqlite3.SQLITE_IOERR_NOMEM,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_PROTOCOL,
+        sqlite3.SQLITE_IOERR_FSYNC,
+        sqlite3.SQLITE_IOERR_DIR_FSYNC,
+    ],
+)
+@pytest.mark.parametrize("place_taken", [True, False])
+async def test_a_commit_that_failed_is_undone_only_if_its_place_in_the_wal_is_taken(
+    path: Path,
+    code: int,
+    place_taken: bool,  # noqa: FBT001
+) -> None:
+    async with SQLiteSessionStore(path) as store:
+        mine, zoe = lease_on(), lease_on("test:zoe")
+        await store.checkout(TIM, mine)
+        database: Any = store._database
+        # The commit, what takes its place, and each of the two operations alone, if they are.
+        codes = [code, None, code, None, code] if place_taken else [code, code]
+        database._connection = broken = Broken(database._connection, *codes)
+        answers = await asyncio.gather(
+            store.commit(record_of(), mine),
+            store.checkout("test:zoe", zoe),
+            return_exceptions=True,
+        )
+        proven = place_taken and code not in {
+            sqlite3.SQLITE_IOERR_FSYNC,
+            sqlite3.SQLITE_IOERR_DIR_FSYNC,
+        }
+        kinds = [SessionStoreUnavailable if proven else CommitUnknown, SessionStoreUnavailable]
+        assert kinds == [type(answer) for answer in answers]
+        for answer in answers:
+            assert isinstance(answer, BarbackError)
+            assert type(error_of(code)) is type(answer.__cause__)
+        broken.codes = []
+        assert await peek(store, "test:zoe") is None
+        assert await store.checkout(TIM, mine) is None
+        await store.commit(record_of(), mine)
+
+
+@pytest.mark.parametrize("code", [sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_IOERR_FSYNC])
+async def test_no_crash_brings_back_what_was_in_memory(code: int) -> None:
+    async with SQLiteSessionStore(":memory:") as store:
+        mine = lease_on()
+        await store.checkout(TIM, mine)
+        database: Any = store._database
+        database._connection = Broken(database._connection, code)
+        with pytest.raises(SessionStoreUnavailable):
+            await store.commit(record_of(), mine)
+
+
+async def test_operations_that_a_crash_might_bring_back_are_not_tried_again(path: Path) -> None:
+    """Alone each might fail before anything is written, and what is in the WAL be forgotten."""
+    async with SQLiteSessionStore(path) as store:
+        leases = [lease_on(f"test:{number}") for number in range(3)]
+        for lease in leases:
+            await store.checkout(lease.session_id, lease)
+        database: Any = store._database
+        database._connection = Broken(database._connection, *[sqlite3.SQLITE_NOMEM] * 2)
+        commits = [store.commit(record_of(lease.session_id), lease) for lease in leases]
+        answers = await asyncio.gather(*commits, return_exceptions=True)
+        assert [CommitUnknown] * 3 == [type(answer) for answer in answers]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there is memory counted as needed here")
+@pytest.mark.parametrize(
+    ("room", "expected"), [(1, "SessionStoreUnavailable"), (0, "CommitUnknown")]
+)
+def test_a_commit_that_was_not_done_is_not_done_after_a_crash_either(
+    path: Path, room: int, expected: str
+) -> None:
+    """SQLite writes it, syncs it, and then has no memory to enter it in the WAL's index."""
+    with Processes("overflow", path, room) as processes:
+        processes.go()
+        assert processes.heard() == [expected, "SQLITE_IOERR_SHMMAP"]
+        processes.all[0].wait(20)
+    if expected == "SessionStoreUnavailable":
+        assert shell(path, "SELECT id FROM sessions") == []
+    assert shell(path, "PRAGMA integrity_check") == [("ok",)]
 
 
 # Listing
@@ -533,6 +631,31 @@ async def test_a_list_under_way_does_not_keep_the_wal_from_being_emptied(path: P
         await anext(records)
         assert shell(path, "PRAGMA wal_checkpoint(TRUNCATE)") == [(0, 0, 0)]
         assert len([record async for record in records]) == 99
+
+
+@pytest.mark.parametrize("number", [1, 63, 64, 65, 128, 200])
+async def test_ids_that_are_no_text_are_told_and_end(path: Path, number: int) -> None:
+    async with SQLiteSessionStore(path) as store:
+        for session in range(70):
+            await put(store, f"test:{session}", expires_at=9)
+        shell(
+            path,
+            "WITH RECURSIVE many (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM many WHERE n < ?)"
+            "INSERT INTO sessions (id, version, expires_at, record)"
+            "SELECT CAST('test:' || n AS BLOB), version, expires_at, record FROM many, sessions "
+            "WHERE id = 'test:1'",
+            number,
+        )
+        ids = {f"test:{session}" for session in range(70)}
+        async with asyncio.timeout(20):
+            assert ids == {record.id async for record in store.all("test:")}
+            records = store.all()
+            assert ids == {(await anext(records)).id for _ in ids}
+            with pytest.raises(SessionUnreadable, match="cannot be read") as raised:
+                await anext(records)
+        assert str(raised.value).startswith(f"{number} sessions")
+        assert "a BLOB" in str(raised.value.__cause__)
+        assert len(await store.due(9, 1_000)) == 70
 
 
 # Other processes
@@ -745,14 +868,29 @@ async def test_what_cannot_be_written_was_not_done_and_can_be_later(path: Path) 
         with room_for(size):
             for _ in range(2):
                 with pytest.raises(SessionStoreUnavailable, match="See to its disk"):
-                    await store.commit(record_of(state={"n": 2}), mine)
-            with pytest.raises(SessionStoreUnavailable):
-                await store.checkout("test:zoe", lease_on("test:zoe"))
+                    await store.commit(record_of(state={"text": "x" * 2 * size}), mine)
         assert before == await store.checkout(TIM, mine)
         after = record_of(state={"n": 3})
         await store.commit(after, mine)
         assert after == await peek(store)
     assert shell(path, "PRAGMA integrity_check") == [("ok",)]
+
+
+async def test_where_a_list_keeps_the_wal_and_nothing_can_be_written_a_commit_is_unknown(
+    path: Path,
+) -> None:
+    async with SQLiteSessionStore(path) as store:
+        before = await put(store, state={"n": 1})
+        mine = lease_on(version=before.version)
+        await store.checkout(TIM, mine)
+        with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+            reader.execute("BEGIN").execute("SELECT * FROM sessions")
+            with room_for(path.with_name("sessions.db-wal").stat().st_size):
+                with pytest.raises(CommitUnknown):
+                    await store.commit(record_of(state={"n": 2}), mine)
+                with pytest.raises(SessionStoreUnavailable, match="See to its disk"):
+                    await store.checkout("test:zoe", lease_on("test:zoe"))
+        assert before == await store.checkout(TIM, mine)
 
 
 async def test_what_finds_no_room_fails_alone(path: Path) -> None:

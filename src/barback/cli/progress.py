@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from typing import TYPE_CHECKING, Final, TextIO
+
+from barback.cli.words import mute
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,15 +52,13 @@ class Progress:
             self._draw(f"[{self._bar()}] {text}")
         else:
             self._next = now + ELSEWHERE
-            self._stream.write(f"{text}\n")
-            self._stream.flush()
+            self._write(f"{text}\n")
 
     def end(self) -> None:
         """Take the bar away."""
         if self._shown:
             self._draw("")
-            self._stream.write("\r")
-            self._stream.flush()
+            self._write("\r")
 
     def _bar(self) -> str:
         """The next picture of a mark that goes there and back."""
@@ -68,6 +69,14 @@ class Progress:
 
     def _draw(self, line: str) -> None:
         line = line[: shutil.get_terminal_size().columns - 1]
-        self._stream.write(f"\r{line.ljust(self._shown)}")
-        self._stream.flush()
+        self._write(f"\r{line.ljust(self._shown)}")
         self._shown = len(line)
+
+    def _write(self, text: str) -> None:
+        """Write, or from now on be silent: that nobody can be told is no reason to stop."""
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except OSError:
+            mute(self._stream)
+            self._next = math.inf

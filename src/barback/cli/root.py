@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
-from barback.cli.words import INTERRUPTED, complain
+from barback.cli.words import INTERRUPTED, complain, mute, note
 from barback.errors import BarbackError, ConfigurationError, ListingUnsupported
 from barback.extras import needs_extra
 
@@ -56,6 +57,15 @@ def barback() -> None:
 def run(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says; an error is a sentence on standard error."""
     try:
+        return _run(arguments)
+    except OSError as error:  # most likely of standard output, when a help text is written to it
+        mute(sys.stdout)
+        complain(f"The system refused to go on: {error.strerror or error}.")
+        return 1
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    try:
         status = barback.main(
             None if arguments is None else list(arguments),
             prog_name="barback",
@@ -65,14 +75,14 @@ def run(arguments: Sequence[str] | None = None) -> int:
         error.show()
         return error.exit_code
     except click.UsageError as error:
-        about = "" if error.ctx is None else f" See {error.ctx.command_path} --help."
-        complain(f"{error.format_message().rstrip('.')}.{about}")
+        advice = "" if error.ctx is None else f"See {error.ctx.command_path} --help."
+        complain(f"{error.format_message().rstrip('.')}.", advice)
         return error.exit_code
     except click.ClickException as error:
         complain(error.format_message())
         return error.exit_code
     except click.Abort:
-        complain("Interrupted.")
+        note("Interrupted.")
         return INTERRUPTED
     except BarbackError as error:
         complain(error)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import signal
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from barback.cli.progress import Progress
-from barback.cli.words import INTERRUPTED, TERMINATED, complain, shown
+from barback.cli.words import INTERRUPTED, TERMINATED, complain, note, shown, tell
 from barback.errors import BarbackError, ConfigurationError, ListingUnsupported
 from barback.extras import needs_extra
 from barback.stores.copying import Copied, copy_store
@@ -61,10 +62,11 @@ def copy(source: str, target: str, *, prefix: str, replace: bool, no_verify: boo
     that brings over what has changed since. Never do so once bots have worked on TARGET.
 
     The exit status is 0 if every session is in TARGET now; 1 if there are conflicts, sessions that
-    cannot be read, or a store that failed; 2 if the command line is wrong; 130 after Ctrl-C.
+    cannot be read, or none at all, or if a store failed; 2 if the command line is wrong; 130 after
+    Ctrl-C.
     """
     done = Copied()
-    progress = Progress(sys.stderr)
+    progress = Progress(sys.stderr or io.StringIO())  # it may have been closed
 
     def advance(now: Copied) -> None:
         nonlocal done
@@ -91,8 +93,14 @@ def copy(source: str, target: str, *, prefix: str, replace: bool, no_verify: boo
         failure = error
     finally:
         progress.end()
-    click.echo(f"{shown(source)} to {shown(target)}: {done}, in {progress.seconds:.1f} s.")
-    return _status(failure, done, replace=replace)
+    try:
+        tell(f"{shown(source)} to {shown(target)}: {done}, in {progress.seconds:.1f} s.")
+    finally:
+        status = _status(failure, done, replace=replace)
+    if status == 0 and not prefix and done == Copied():
+        note(f"{shown(source)} has no sessions. See whether it is the one that was meant.")
+        return 1
+    return status
 
 
 @store.command(epilog=URLS)
@@ -112,9 +120,9 @@ def init(url: str, *, print_sql: bool) -> None:
     if print_sql:
         ddl = getattr(opened, "ddl", None)
         if ddl is None:
-            click.echo(f"The {opened.name} store needs no SQL to be prepared.", err=True)
+            note(f"The {opened.name} store needs no SQL to be prepared.")
         else:
-            click.echo(ddl())
+            tell(ddl())
         return
 
     async def open_once() -> None:
@@ -122,7 +130,7 @@ def init(url: str, *, print_sql: bool) -> None:
             pass
 
     asyncio.run(open_once())
-    click.echo(f"The {opened.name} store {shown(url)} is ready.")
+    tell(f"The {opened.name} store {shown(url)} is ready.")
 
 
 def _status(failure: BaseException | None, done: Copied, *, replace: bool) -> int:
@@ -133,9 +141,9 @@ def _status(failure: BaseException | None, done: Copied, *, replace: bool) -> in
         more = done.conflicts - len(done.in_conflict)
         who = f"{named}{f' and {more:,} more' if more else ''}"
         if replace:
-            complain(f"What the target has of {who} cannot be read. It was left as it is.")
+            note(f"What the target has of {who} cannot be read. It was left as it is.")
         else:
-            complain(
+            note(
                 f"The target has another record of {who}. It was left as it is; --replace puts "
                 f"the source's in its place."
             )
@@ -143,7 +151,7 @@ def _status(failure: BaseException | None, done: Copied, *, replace: bool) -> in
         complain(failure)
         return 1
     if failure is not None:
-        complain("Interrupted. Run it again to go on with what is not there yet.")
+        note("Interrupted. Run it again to go on with what is not there yet.")
         return INTERRUPTED if isinstance(failure, KeyboardInterrupt) else TERMINATED
     return 1 if done.conflicts else 0
 

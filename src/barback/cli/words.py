@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
-from typing import Final
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
 
 from barback.extras import needs_extra
 
 with needs_extra("cli"):
     import click
 
-__all__ = ["INTERRUPTED", "TERMINATED", "complain", "shown"]
+if TYPE_CHECKING:
+    from typing import TextIO
+
+__all__ = ["INTERRUPTED", "TERMINATED", "complain", "mute", "note", "shown", "tell"]
 
 INTERRUPTED: Final = 130
 """The exit status after Ctrl-C, as shells have it."""
@@ -18,13 +24,53 @@ INTERRUPTED: Final = 130
 TERMINATED: Final = 143
 """The exit status after SIGTERM."""
 
+SECRET: Final = re.compile(
+    r"""(pass|pwd|secret|token|key|auth|cred)[\w-]*["']?\s*[=:].*""", re.IGNORECASE
+)
 
-def complain(error: object) -> None:
-    """Say on standard error, in one line and without a password, what went wrong."""
+
+def tell(text: str) -> None:
+    """Say on standard output what was done. Where that cannot be written to, the command ends."""
+    try:
+        click.echo(text)
+    except OSError as error:
+        mute(sys.stdout)
+        if not isinstance(error, BrokenPipeError):  # who stopped reading knows it
+            note(f"Standard output cannot be written to: {error.strerror}.")
+        raise click.exceptions.Exit(1) from error
+
+
+def complain(error: object, advice: str = "") -> None:
+    """Say on standard error, in one line and without a password, what went wrong.
+
+    What stands after a password may be more of it, and is left out. `advice` is said as it is.
+    """
     text = " ".join(str(error).split())
-    text = re.sub(r"(?<=://)\S*@", "***@", text)
-    text = re.sub(r"(?i)(pass|pwd|secret|token|key)(\w*=)[^\s&'\")]+", r"\1\2***", text)
-    click.echo(text, err=True)
+    start, slashes, rest = text.partition("://")
+    if slashes:
+        text = f"{start}{slashes}{_without_secrets(rest)}"
+    text = SECRET.sub(lambda found: f"{re.split('[=:]', found[0])[0].rstrip()}=***", text)
+    note(f"{text} {advice}".rstrip())
+
+
+def note(text: str) -> None:
+    """Say on standard error, in one line, what holds no password."""
+    try:
+        click.echo(" ".join(text.split()), err=True)
+    except OSError:  # then nobody is told
+        mute(sys.stderr)
+
+
+def mute(stream: TextIO | None) -> None:
+    """Let what a stream still holds, and all that will be written to it, go nowhere.
+
+    Python would try once more to write it when it ends, and complain in its own words.
+    """
+    with suppress(AttributeError, OSError, ValueError):  # there is none, or it has no file
+        number = stream.fileno()  # type: ignore[union-attr]
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, number)
+        os.close(nowhere)
 
 
 def shown(url: str) -> str:
@@ -32,8 +78,20 @@ def shown(url: str) -> str:
 
     A character in a password that should have been encoded makes it hide more, never less.
     """
-    start, slashes, rest = url.partition("://")
-    if slashes and "@" in rest:
-        rest = f"***@{rest.rpartition('@')[2]}"
-    address, mark, _ = f"{start}{slashes}{rest}".partition("?")
-    return f"{address}?***" if mark else address
+    kind, colon, rest = url.partition(":")
+    if rest.startswith("//"):
+        return f"{kind}://{_without_secrets(rest[2:])}"
+    if kind == "file":
+        address, mark, _ = rest.partition("?")
+        return f"file:{address}?***" if mark else url
+    return f"{kind}{colon}{_without_secrets(rest)}"
+
+
+def _without_secrets(address: str) -> str:
+    """What stands after a URL's slashes, without what may be a user, a password or an option."""
+    place, *options = re.split("([?#])", address, maxsplit=1)
+    if options and "@" in options[1]:  # the mark is part of a password, or the @ is of an option
+        return "***"
+    if "@" in place:
+        place = f"***@{place.rpartition('@')[2]}"
+    return f"{place}{options[0]}***" if options else place

@@ -96,6 +96,12 @@ class _Store(ABC):
     async def close(self) -> None:  # noqa: B027 - a driver that holds nothing open needs none
         """Give back what `init` opened. `init` may be called again afterwards."""
 
+    async def must_exist(self) -> None:  # noqa: B027 - only where a name alone makes a store
+        """Raise `SessionStoreUnavailable` if nothing is there, and `init` would make it anew.
+
+        For who only wants to read, and has perhaps mistyped a name. The store need not be open.
+        """
+
     async def acquire(self) -> None:
         """`init` for the first user; each later one shares it. Bots call this, not `init`."""
         async with self._one_at_a_time():

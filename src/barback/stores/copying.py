@@ -7,7 +7,7 @@ import logging
 import random
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, nullcontext
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 import msgspec
 
@@ -43,6 +43,8 @@ LONGEST_BACKOFF: Final = 0.050
 SENDS: Final = 3  # of one commit that was refused, or whose answer was lost
 PATIENCE: Final = 10.0  # seconds for what is under way when the copy is stopped
 EXAMPLES: Final = 20
+
+T = TypeVar("T")
 
 Outcome = Literal["copied", "replaced", "present", "conflict"]
 
@@ -121,9 +123,9 @@ async def copy_store(  # noqa: PLR0913 - options, by keyword
 
     - `SessionUnreadable`, after all others have been copied, if the source has records that cannot
       be read.
-    - `SessionStoreUnavailable` or another error of a store, at once; also if the target does not
-      give back what was written. `SessionBusy` if one session of the target was in other hands for
-      40 seconds.
+    - `SessionStoreUnavailable` or another error of a store, at once; also if there is no file or
+      folder where the source is said to be, or if the target does not give back what was written.
+      `SessionBusy` if one session of the target was in other hands for 40 seconds.
     - `ListingUnsupported` if the source cannot list, `ConfigurationError` if both are one store,
       as far as that can be known.
     """
@@ -132,6 +134,7 @@ async def copy_store(  # noqa: PLR0913 - options, by keyword
         raise ConfigurationError(message)
     read_from, write_to = _opened(source, "source"), _opened(target, "target")
     done = Copied()
+    await _driver(read_from).must_exist()
     async with read_from:
         records = read_from.all(prefix)  # here: who cannot list says so before the target is opened
         async with write_to:
@@ -347,5 +350,5 @@ def _is_same(source: object, target: object) -> bool:
     return _driver(source) is _driver(target)
 
 
-def _driver(store: object) -> object:
+def _driver(store: T) -> T | SessionStore:
     return store.store if isinstance(store, LocalLeases) else store

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from barback.record import Record
+    from barback.stores.sqlite_database import Row
     from barback.stores.trips import Operation
 
 __all__ = ["SQLiteSessionStore"]
@@ -131,6 +132,12 @@ class SQLiteSessionStore(LeasedStore):
             self._process = 0
             await asyncio.shield(self._let_go(self._database, self._worker, self._lister))
 
+    async def must_exist(self) -> None:
+        """See `LeasedStore.must_exist`. A database in memory is always made anew, and may be."""
+        if self._place != MEMORY and not await asyncio.to_thread(os.path.exists, self._place):
+            what = f"finds no file {self._place}. Name one that is there"
+            raise answers.unavailable(self.name, what)
+
     def checkout(self, session_id: str, lease: Lease) -> Awaitable[Record | None]:
         """See `LeasedStore.checkout`."""
         return self._ask(Database.checkout, session_id, lease.token, lease.term)
@@ -158,7 +165,7 @@ class SQLiteSessionStore(LeasedStore):
     async def all(self, prefix: str = "") -> AsyncIterator[Record]:
         """See `LeasedStore.all`. It holds the records of one page."""
         unreadable: list[SessionUnreadable] = []
-        place: bytes | None = None
+        place: Row | None = None
         while True:
             records, more, place = await self._list(Database.page, prefix, place)
             unreadable += more

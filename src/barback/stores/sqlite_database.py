@@ -5,17 +5,19 @@ from __future__ import annotations
 import sqlite3
 import time
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from barback.errors import BarbackError, SessionUnreadable
 from barback.record import Record
 from barback.stores import answers
-from barback.stores.sqlite_file import NAME, DatabaseFile
+from barback.stores.sqlite_file import LAYOUT, NAME, DatabaseFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
 __all__ = ["Database", "Job"]
+
+Row: TypeAlias = tuple[bytes, bytes, int, bytes]  # as it is read: everything text is bytes
 
 # A lease holds while the clock is within its term. The clock is one for all processes, and starts
 # anew with the machine: what was taken later than now was taken before that.
@@ -31,7 +33,7 @@ GIVE_BACK: Final = "DELETE FROM leases WHERE session_id = ? AND token = ?"
 FREE: Final = "DELETE FROM leases WHERE session_id = ?"
 PRUNE: Final = "DELETE FROM leases WHERE taken_at > ? OR taken_at + term < ?"
 
-READ: Final = "SELECT id, version, record FROM sessions WHERE id = ?"
+READ: Final = "SELECT id, typeof(id), version, record FROM sessions WHERE id = ?"
 INSERT: Final = """
     INSERT INTO sessions (version, expires_at, record, id) VALUES (?, ?, CAST(? AS TEXT), ?)
     ON CONFLICT (id) DO NOTHING
@@ -42,14 +44,23 @@ UPDATE: Final = """
 """
 DESTROY: Final = "DELETE FROM sessions WHERE id = ?"
 FIRST_PAGE: Final = """
-    SELECT id, version, record FROM sessions WHERE id >= CAST(? AS TEXT) ORDER BY id LIMIT ?
+    SELECT id, typeof(id), version, record FROM sessions
+    WHERE id >= CAST(? AS TEXT) ORDER BY id LIMIT ?
 """
 NEXT_PAGE: Final = """
-    SELECT id, version, record FROM sessions WHERE id > CAST(? AS TEXT) ORDER BY id LIMIT ?
+    SELECT id, typeof(id), version, record FROM sessions
+    WHERE id > CAST(? AS TEXT) ORDER BY id LIMIT ?
+"""
+# Ids that were put there by hand may be BLOBs, which come after every text.
+NEXT_BLOBS: Final = """
+    SELECT id, typeof(id), version, record FROM sessions WHERE id > ? ORDER BY id LIMIT ?
 """
 DUE: Final = """
-    SELECT id, version, record FROM sessions WHERE expires_at <= ? ORDER BY expires_at
+    SELECT id, typeof(id), version, record FROM sessions
+    WHERE expires_at <= ? ORDER BY expires_at
 """
+# It changes nothing, and is written all the same: a page, in one frame of the WAL.
+NOTHING: Final = f"PRAGMA user_version = {LAYOUT}"
 
 PAGE: Final = 64
 KEPT: Final = 3600.0
@@ -57,6 +68,7 @@ KEPT: Final = 3600.0
 
 PRUNE_EVERY: Final = 600.0
 TOO_MUCH: Final = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_NOMEM}
+FAILURES: Final = (sqlite3.Error, MemoryError)
 FSYNC_FAILED: Final = {sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC}
 
 
@@ -113,7 +125,8 @@ class Database:
     def carry(self, jobs: Sequence[Job]) -> list[object]:
         """Do the jobs in one transaction; the answer of each: what it returns, or its error.
 
-        Where one finds no room, SQLite undoes all of them: each is then tried alone.
+        Where one finds no room, SQLite undoes all of them: each is then tried alone, unless a crash
+        might still bring back what they have done together.
         """
         committing = False
         try:
@@ -128,12 +141,13 @@ class Database:
             committing = True
             self._connection.execute("COMMIT")
         except Exception as error:  # noqa: BLE001 - it is the answer of all
-            with suppress(sqlite3.Error):
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-            if len(jobs) > 1 and getattr(error, "sqlite_errorcode", 0) in TOO_MUCH:
+            self._roll_back()
+            doubtful = (
+                committing and any(job.writes for job in jobs) and not self._surely_undone(error)
+            )
+            if len(jobs) > 1 and _extended(error) in TOO_MUCH and not doubtful:
                 return [answer for job in jobs for answer in self.carry([job])]
-            return [self._answer(error, job, committing=committing) for job in jobs]
+            return [self._answer(error, job, doubtful=doubtful) for job in jobs]
         return done
 
     # Jobs: each is given the time, and the session it is about.
@@ -186,15 +200,20 @@ class Database:
     # Listing: no read transaction outlasts its call, so that none keeps the WAL from being reset.
 
     def page(
-        self, prefix: str, after: bytes | None
-    ) -> tuple[list[Record], list[SessionUnreadable], bytes | None]:
+        self, prefix: str, after: Row | None
+    ) -> tuple[list[Record], list[SessionUnreadable], Row | None]:
         """The next records whose ids start with `prefix`, and where to go on (None: nowhere)."""
         start = prefix.encode(errors="surrogatepass")
-        query, place = (FIRST_PAGE, start) if after is None else (NEXT_PAGE, after)
+        query, place = FIRST_PAGE, start
+        if after is not None:
+            query, place = (NEXT_PAGE if after[1] == b"text" else NEXT_BLOBS), after[0]
         with self._rows(query, place, PAGE) as rows:
-            # Ids are sorted as their bytes are: those with the prefix stand together.
-            ours = [row for row in rows if row[0].startswith(start)]
-        return *_records(ours, PAGE), ours[-1][0] if len(ours) == PAGE else None
+            # Ids are sorted as their bytes are: those with the prefix stand together. What is no
+            # text has none, and comes to light where everything is listed.
+            ours = [
+                row for row in rows if row[0].startswith(start) and (row[1] == b"text" or not start)
+            ]
+        return *_records(ours, PAGE), ours[-1] if len(ours) == PAGE else None
 
     def due(self, before: int, limit: int) -> tuple[list[Record], list[SessionUnreadable]]:
         """At most `limit` records that expire by `before`, and what stood between them."""
@@ -249,23 +268,62 @@ class Database:
             self._connection.executescript(f"PRAGMA synchronous = {level}")
             self._level = level
 
-    def _answer(self, error: Exception, job: Job, *, committing: bool = False) -> BarbackError:
-        """What a job is answered in place of an error.
+    def _surely_undone(self, error: Exception) -> bool:
+        """Make sure that a transaction which could not be committed does not come back.
 
-        A transaction that could not be committed is undone. Only where it is written whole, and
-        the disk would not say whether it has it, a crash right now might still bring it back.
+        SQLite writes all of it to the WAL, waits for the disk, and only then enters it in the
+        index that processes read by. Where that fails for want of room or memory, nobody sees the
+        transaction; but who reads the WAL after a crash finds it whole. Nor does a write that
+        failed prove that it is not whole: what is missing of its end may stand there from before.
+        So the next transaction is one that changes nothing. It takes the place in the WAL, where
+        room is made for it: what is in the file already need not stay in the WAL.
         """
+        if self._file.in_memory:
+            return True
+        if _extended(error) in FSYNC_FAILED:  # such a disk's next answer proves nothing either
+            return False
+        with suppress(*FAILURES):
+            self._connection.execute("PRAGMA wal_checkpoint").fetchall()
+        try:
+            self._file.patiently(self._connection, "BEGIN IMMEDIATE", since=self._begun_at)
+            self._connection.execute(NOTHING)
+            self._connection.execute("COMMIT")
+        except FAILURES:
+            self._roll_back()
+            return False
+        return True
+
+    def _roll_back(self) -> None:
+        with suppress(*FAILURES):
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+
+    def _answer(self, error: Exception, job: Job, *, doubtful: bool = False) -> BarbackError:
+        """What a job is answered in place of an error; `doubtful`: a crash might bring it back."""
         if isinstance(error, BarbackError):
             return error
-        if committing and job.writes and getattr(error, "sqlite_errorcode", 0) in FSYNC_FAILED:
+        if doubtful and job.writes:
             unknown = answers.unknown(NAME, job.session_id or "")
             unknown.__cause__ = error
             return unknown
         return self._file.refusal(error, job.session_id)
 
 
-def _record(session_id: bytes, version: int, data: bytes) -> Record:
+def _extended(error: Exception) -> int:
+    """SQLite's extended code for an error; 0 if it is not SQLite's."""
+    if isinstance(error, MemoryError):  # which is how Python tells it
+        return sqlite3.SQLITE_NOMEM
+    return getattr(error, "sqlite_errorcode", 0)
+
+
+def _record(session_id: bytes, kind: bytes, version: int, data: bytes) -> Record:
     found_for = session_id.decode(errors="replace")
+    if kind != b"text":  # put there by hand; no checkout would ever find it
+        message = (
+            f"The id {found_for!r} is no text in the database, but a BLOB, which is another id. "
+            f"Make a text of it there, or delete its row."
+        )
+        raise SessionUnreadable(message, session_id=found_for, store=NAME)
     record = Record.decode(data, session_id=found_for, store=NAME)
     if record.version != version:  # put there by hand; no commit to it would ever be accepted
         message = (
@@ -276,9 +334,7 @@ def _record(session_id: bytes, version: int, data: bytes) -> Record:
     return record
 
 
-def _records(
-    rows: Iterable[tuple[bytes, int, bytes]], limit: int
-) -> tuple[list[Record], list[SessionUnreadable]]:
+def _records(rows: Iterable[Row], limit: int) -> tuple[list[Record], list[SessionUnreadable]]:
     """At most `limit` records, and what is unreadable of as many rows as they took."""
     records: list[Record] = []
     unreadable: list[SessionUnreadable] = []
