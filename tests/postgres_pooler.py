@@ -25,7 +25,8 @@ class Pooler:
 
     Each transaction goes to another of its connections than the one before, and each connection
     forgets all of its session in between. It runs in a thread of its own. `url` is the pooler's,
-    `transactions` counts.
+    `transactions` counts. `last_words`: once set, it takes its server for lost in the midst of the
+    next transaction, tells its client this error, and closes its connection.
     """
 
     def __init__(self, url: str, connections: int = 3) -> None:
@@ -36,6 +37,7 @@ class Pooler:
         self._started = threading.Event()
         self.port = 0
         self.transactions = 0
+        self.last_words: dict[str, str] | None = None
 
     @property
     def url(self) -> str:
@@ -83,11 +85,13 @@ class Pooler:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         client = Link(reader, writer)
-        with suppress(asyncio.IncompleteReadError, ConnectionError):
-            await self._greet(client)
-            while True:
-                await self._transaction(client)
-        writer.close()
+        try:
+            with suppress(asyncio.IncompleteReadError, ConnectionError):
+                await self._greet(client)
+                while True:
+                    await self._transaction(client)
+        finally:
+            writer.close()
 
     async def _greet(self, client: Link) -> None:
         while (code := await client.startup()) in {SSL_REQUEST, GSS_REQUEST}:
@@ -109,6 +113,11 @@ class Pooler:
             while True:
                 link.writer.write(request)
                 answer = await link.until_ready()
+                if self.last_words is not None:
+                    fields, self.last_words = self.last_words, None
+                    text = "".join(f"{field}{value}\0" for field, value in fields.items())
+                    client.send(b"E", text.encode() + b"\0")
+                    raise ConnectionError
                 client.writer.write(answer)
                 if answer.endswith(b"I"):
                     break

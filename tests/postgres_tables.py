@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import psycopg
-from psycopg.sql import SQL, Identifier
+from psycopg.sql import SQL, Composed, Identifier
 from psycopg_pool import AsyncConnectionPool
 
 from barback.stores.postgres import PostgresSessionStore
+from barback.testing.contract_tools import TIM
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from contextlib import AbstractAsyncContextManager
 
 
 class Table:
@@ -59,3 +62,42 @@ async def watch(table: Table, body: str) -> None:
 async def a_pool(url: str, *, max_size: int = 2) -> AsyncIterator[AsyncConnectionPool[Any]]:
     async with AsyncConnectionPool(url, min_size=1, max_size=max_size, open=False) as pool:
         yield pool
+
+
+def row_lock(table: Table) -> AbstractAsyncContextManager[None]:
+    """Inside, who wants to change Tim's row has to wait."""
+    sql = SQL("SELECT * FROM {} WHERE id = {} FOR UPDATE")
+    return _holding(table, sql.format(table.identifier, TIM))
+
+
+def table_lock(table: Table) -> AbstractAsyncContextManager[None]:
+    """Inside, who wants anything of the table has to wait."""
+    return _holding(table, SQL("LOCK TABLE {}").format(table.identifier))
+
+
+@asynccontextmanager
+async def _holding(table: Table, lock: Composed) -> AsyncIterator[None]:
+    connection = await psycopg.AsyncConnection.connect(table.url)
+    try:
+        await connection.execute(lock)
+        yield
+    finally:
+        await connection.close()  # the server may be gone
+
+
+async def backends(table: Table) -> list[int]:
+    rows = await table.run("SELECT pid FROM pg_stat_activity WHERE application_name = 'barback'")
+    return [pid for (pid,) in rows]
+
+
+async def blocked(table: Table, by: str = "Lock") -> list[int]:
+    """Those of the store that wait for a lock, or a `Timeout`; one at least does, or will."""
+    async with asyncio.timeout(10):
+        while True:
+            rows = await table.run(
+                "SELECT pid FROM pg_stat_activity "
+                "WHERE application_name = 'barback' AND wait_event_type = %s",
+                by,
+            )
+            if rows:
+                return [pid for (pid,) in rows]

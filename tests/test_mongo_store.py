@@ -38,6 +38,7 @@ from barback.state import encode_state
 from barback.stores.base import GRACE, Lease, LeasedStore, SessionStore
 from barback.stores.mongo import MongoSessionStore
 from barback.stores.mongo_document import document_of, record_of
+from barback.stores.mongo_failures import discreet
 from barback.stores.url import open_store
 from barback.testing.contract import ListedStoreContract
 from barback.testing.contract_tools import TIM, lease_on, now, peek, put
@@ -416,6 +417,26 @@ async def test_a_busy_checkout_changes_nothing(
         assert before == documents.find_one()
 
 
+async def test_unreadable_sessions_do_not_hide_those_that_are_due(
+    store: MongoSessionStore, documents: Documents
+) -> None:
+    async with store:
+        for number in range(10):
+            await put(store, f"test:{number}", expires_at=number)
+        documents.update_many({"_id": {"$lt": "test:7"}}, {"$set": {"state": 5}})
+        due = await store.due(now(), 2)
+        assert [record.id for record in due] == ["test:7", "test:8"]
+        assert len(await store.due(now(), 5)) == 3
+        assert await store.due(now(), 0) == []
+
+
+async def test_half_a_character_is_the_prefix_of_no_id(store: MongoSessionStore) -> None:
+    async with store:
+        await put(store, "test:👋")
+        assert [record async for record in store.all("test:\ud83d")] == []
+        assert [record.id async for record in store.all("test:👋")] == ["test:👋"]
+
+
 async def test_a_session_that_set_nothing_leaves_no_document(
     store: MongoSessionStore, documents: Documents
 ) -> None:
@@ -542,11 +563,16 @@ async def test_an_operation_is_one_command(mongodb_url: str, database: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("options", "expected"),
-    [("", {"w": "majority", "j": True}), ("w=1", {"w": 1}), ("w=majority", {"w": "majority"})],
+    ("options", "expected", "level"),
+    [
+        ("", {"w": "majority", "j": True}, "majority"),
+        ("w=majority", {"w": "majority"}, "majority"),
+        ("w=1", {"w": 1}, "local"),  # or a commit would not be read by the next turn
+        ("w=1&readConcernLevel=majority", {"w": 1}, "local"),
+    ],
 )
 async def test_what_is_written_is_on_a_majority_unless_told_otherwise(
-    mongodb_url: str, database: str, options: str, expected: Document
+    mongodb_url: str, database: str, options: str, expected: Document, level: str
 ) -> None:
     commands = Commands()
     url = f"{mongodb_url}{'&' if '?' in mongodb_url else '/?'}{options}"
@@ -558,7 +584,7 @@ async def test_what_is_written_is_on_a_majority_unless_told_otherwise(
         assert [expected] * 3 == [command["writeConcern"] for command in commands.asked]
         commands.names()
         assert [each async for each in store.all()] == []
-        assert commands.asked[0]["readConcern"] == {"level": "majority"}
+        assert commands.asked[0]["readConcern"] == {"level": level}
 
 
 async def test_a_client_from_a_url_does_not_retry(mongodb_url: str, database: str) -> None:
@@ -591,6 +617,9 @@ NOT_APPLIED: dict[str, Document] = {
     "not-allowed": {"errorCode": 13},
     "invalid": {"errorCode": 121},
 }
+NETWORK = [6, 7, 9001, 317, 384]
+LIMITS = [89, 202, 50, 262, 64]
+ENDED = [90, 279, 355, 453, 11601, 46841, 91331, 10045600]
 UNKNOWN: dict[str, Document] = {
     "connection-lost": {"closeConnection": True},
     "no-answer": {"blockConnection": True, "blockTimeMS": 1_000},
@@ -631,6 +660,43 @@ async def test_a_fault_is_unknown_if_a_write_may_have_been_applied(
         assert isinstance(error, BarbackError)
         assert error.__cause__ is not None
         assert (error.store, error.session_id) == ("mongodb", TIM)
+
+
+async def test_what_ended_half_way_in_the_server_is_unknown(faulty_server: MongoServer) -> None:
+    database = f"barback_test_{secrets.token_hex(6)}"
+    async with MongoSessionStore(faulty_server.url, database=database) as store:
+        for code in (*NETWORK, *LIMITS, *ENDED):
+            with fault(faulty_server, "update", errorCode=code):
+                with pytest.raises(CommitUnknown):
+                    await store.commit(new_record(), lease_on())
+
+
+async def test_a_clients_second_try_does_not_tell_of_the_first(faulty_server: MongoServer) -> None:
+    """The first was lost, and may have been applied, before there was no primary any more."""
+    fail = {"configureFailPoint": "failCommand"}
+    lost = {"failCommands": ["update", "delete"], "closeConnection": True}
+    no_primary = {"failCommands": ["update", "delete"], "errorCode": 10107}
+    with pymongo.MongoClient[Document](faulty_server.url) as shell:
+
+        class Failover(Commands):
+            def failed(self, event: object) -> None:
+                shell.admin.command({**fail, "mode": "alwaysOn", "data": no_primary})
+
+        client = pymongo.AsyncMongoClient[Document](
+            faulty_server.url, retryWrites=True, event_listeners=[Failover()]
+        )
+        database = f"barback_test_{secrets.token_hex(6)}"
+        async with client, MongoSessionStore(client, database=database) as store:
+            mine = lease_on()
+            await store.checkout(TIM, mine)
+            try:
+                for write in (store.commit(new_record(), mine), store.destroy(TIM, mine)):
+                    shell.admin.command({**fail, "mode": {"times": 1}, "data": lost})
+                    with pytest.raises(CommitUnknown):
+                        await write
+            finally:
+                shell.admin.command({**fail, "mode": "off"})
+            await store.commit(new_record(), mine)
 
 
 @pytest.mark.parametrize("what", [UNKNOWN["connection-lost"], UNKNOWN["no-majority"]])
@@ -804,6 +870,26 @@ async def test_closing_waits_for_what_is_under_way(
     assert documents.count_documents({"version": {"$exists": True}}) == 10
 
 
+async def test_a_close_that_is_cancelled_closes_its_client_still(
+    faulty_server: MongoServer,
+) -> None:
+    store = await MongoSessionStore(faulty_server.url, timeout=5).init()
+    client = store._client
+    assert client is not None
+    with fault(faulty_server, "find", blockConnection=True, blockTimeMS=1_000):
+        listing = asyncio.ensure_future(anext(store.all()))
+        await asyncio.sleep(0)
+        closing = asyncio.ensure_future(store.close())
+        await asyncio.sleep(0)
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+        await asyncio.wait([listing])
+        assert listing.exception() is not None
+    with pytest.raises(pymongo.errors.InvalidOperation, match="after close"):
+        await client.admin.command("ping")
+
+
 # Opening.
 
 
@@ -931,6 +1017,12 @@ async def test_what_cannot_be_is_refused_before_anything_is_asked(
         await MongoSessionStore(url, **options).init()
 
 
+@pytest.mark.parametrize("number", [True, 0, 1.5])
+def test_a_number_of_connections_is_a_whole_one(number: Any) -> None:
+    with pytest.raises(ConfigurationError, match="max_connections"):
+        MongoSessionStore(max_connections=number)
+
+
 @pytest.mark.parametrize("url", [None, 27017, "localhost", "redis://localhost", b"mongodb://h"])
 def test_what_is_no_url_and_no_client_is_refused(url: Any) -> None:
     with pytest.raises(ConfigurationError):
@@ -955,6 +1047,38 @@ async def test_no_error_shows_a_state_or_a_token(store: MongoSessionStore) -> No
             with pytest.raises(BarbackError) as raised:
                 await operation
             assert "sesame" not in "".join(traceback.format_exception(raised.value))
+
+
+async def test_no_error_shows_what_the_server_quotes_of_a_document(
+    store: MongoSessionStore, documents: Documents
+) -> None:
+    async with store:
+        documents.create_index("state.word", unique=True, sparse=True)
+        await put(store, "test:zoe", {"word": "sesame"})
+        mine = lease_on(token="open-sesame")  # noqa: S106 - a lease's
+        await store.checkout(TIM, mine)
+        commit = store.commit(new_record(TIM, {"word": "sesame"}), mine)
+        with pytest.raises(SessionStoreUnavailable, match="11000") as raised:
+            await commit
+    assert isinstance(raised.value.__cause__, pymongo.errors.DuplicateKeyError)
+    assert "sesame" not in "".join(traceback.format_exception(raised.value))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        pymongo.errors.WriteError("sesame", 121, {"errInfo": {"word": "sesame"}}),
+        pymongo.errors.OperationFailure("sesame", 121, {"codeName": "X", "errmsg": "sesame"}),
+        pymongo.errors.WriteConcernError("sesame", 64, {"errInfo": "sesame"}),
+        pymongo.errors.BulkWriteError({"writeErrors": [{"op": "sesame"}]}),
+        bson.errors.InvalidDocument("sesame", {"word": "sesame"}),
+    ],
+)
+def test_a_discreet_error_tells_its_kind_and_no_more(error: Exception) -> None:
+    told = discreet(error)
+    assert isinstance(error, type(told))
+    assert getattr(error, "code", None) == getattr(told, "code", None)
+    assert "sesame" not in repr(told) + str(vars(told))
 
 
 async def test_a_record_that_another_took_over_is_not_written(store: MongoSessionStore) -> None:

@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from psycopg_pool import AsyncNullConnectionPool
 
 from barback.errors import ConfigurationError, SessionStoreUnavailable
 from barback.stores.base import ONE_YEAR
@@ -19,7 +20,7 @@ from barback.stores.url import open_store
 from barback.testing.contract_listing import ids
 from barback.testing.contract_tools import TIM, lease_on, peek, put, record_of
 from tests.postgres_servers import PostgresServer
-from tests.postgres_tables import Table, a_pool
+from tests.postgres_tables import Table, a_pool, backends, blocked, row_lock
 
 SECRET = "hunter2"  # noqa: S105 - of nobody
 COLUMNS = "id text, version bigint, expires_at bigint, token text, until timestamptz"
@@ -143,6 +144,16 @@ async def test_a_given_pool_is_used_and_not_closed(table: Table) -> None:
         await store.init()
 
 
+async def test_a_given_pool_may_keep_no_connection_and_have_no_limit(table: Table) -> None:
+    async with AsyncNullConnectionPool(table.url, open=False) as pool:
+        async with PostgresSessionStore(pool, table=table.name, max_connections=2) as store:
+            assert store._server.size == 2
+            written = await asyncio.gather(*(put(store, f"test:{number}") for number in range(40)))
+            assert written == await asyncio.gather(*(peek(store, each.id) for each in written))
+    limited = AsyncNullConnectionPool(table.url, max_size=7, open=False)
+    assert PostgresSessionStore(limited)._server.size == 7
+
+
 async def test_a_pool_that_closes_meanwhile_makes_the_store_unavailable(table: Table) -> None:
     async with a_pool(table.url) as pool:
         store = await PostgresSessionStore(pool, table=table.name).init()
@@ -160,6 +171,26 @@ async def test_closing_waits_for_what_is_under_way_and_leaves_no_connection(tabl
     await commit
     with pytest.raises(SessionStoreUnavailable, match="not open"):
         await store.checkout(TIM, mine)
+
+
+async def test_a_close_that_is_cancelled_closes_its_connections_still(table: Table) -> None:
+    async with table.store() as store:
+        await put(store)
+    store = await table.store().init()
+    pool = store._server._pool
+    assert pool is not None
+    async with row_lock(table):
+        checkout = store.checkout(TIM, lease_on())
+        closing = asyncio.ensure_future(store.close())
+        await blocked(table)
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+        assert pool.closed
+    assert await checkout is not None
+    async with asyncio.timeout(10):
+        while await backends(table):
+            pass
 
 
 def test_it_can_be_used_in_one_event_loop_after_another(table: Table) -> None:
@@ -268,12 +299,11 @@ def test_its_url_opens_it(url: str, expected: tuple[Any, ...]) -> None:
         ("postgresql://tim:hunter2@db/x?timeout=soon", "timeout cannot be 'soon'"),
         ("postgresql://tim:hunter2@db/x?timeout=0", "timeout must be"),
         ("postgresql://tim:hunter2@db/x?timeout=inf", "timeout must be"),
-        ("postgresql://tim:hunter2@db/x?timeout=never", "timeout must be"),
+        ("postgresql://tim:hunter2@db/x?timeout=never", "timeout cannot be 'never'"),
         ("postgresql://tim:hunter2@db/x?connect_timeout=-1", "connect_timeout must be"),
         ("postgresql://tim:hunter2@db/x?max_connections=0", "max_connections must be"),
         ("postgresql://tim:hunter2@db/x?max_connections=1.5", "max_connections cannot be"),
         ("postgresql://tim:hunter2@db/x?table=", "table"),
-        ("postgresql://tim:hunter2@db/x?table=never", "table"),
         ("postgresql://tim:hunter2@db/x?expires_in=0", "expires_in must be"),
         ("postgresql://tim:%zz@db/x", "percent-encoded"),
         ("postgresql://tim:hunt@er2@db/x", "percent-encoded"),

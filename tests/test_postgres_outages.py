@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 
 import psycopg
 import pytest
-from psycopg.sql import SQL
 
 from barback import Bot, Context, Outcome
-from barback.errors import CommitUnknown, SessionStoreUnavailable
+from barback.errors import CommitUnknown, SessionBusy, SessionStoreUnavailable
 from barback.stores.base import Lease
 from barback.stores.postgres import PostgresSessionStore
 from barback.testing.contract_tools import TIM, lease_on, now, peek, put, record_of
-from tests.postgres_pooler import Proxy
+from tests.postgres_pooler import Pooler, Proxy
 from tests.postgres_servers import PostgresServer
-from tests.postgres_tables import Table, a_pool, watch
+from tests.postgres_tables import Table, a_pool, backends, blocked, row_lock, table_lock, watch
 from tests.scripted import event
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 ZOE = "test:zoe"
 STATE = b'{"n":2}'
@@ -79,7 +74,7 @@ async def test_a_server_that_turned_read_only_refuses(table: Table) -> None:
 
 async def test_a_commit_that_waited_when_the_server_ended_it_was_not_applied(table: Table) -> None:
     """The server said that it ends, and had not yet begun to commit. So it is for those behind."""
-    async with table.store(max_connections=1) as store:
+    async with table.store(max_connections=1, timeout=30) as store:
         mine, zoes = await held(store), await held(store, ZOE)
         async with row_lock(table):
             commits = [
@@ -96,7 +91,7 @@ async def test_a_commit_that_waited_when_the_server_ended_it_was_not_applied(tab
 
 
 async def test_what_was_answered_before_the_server_ended_it_stands(table: Table) -> None:
-    async with table.store(max_connections=1) as store:
+    async with table.store(max_connections=1, timeout=30) as store:
         mine, zoes = await held(store), await held(store, ZOE)
         async with row_lock(table):
             first = store.commit(record_of(ZOE, state=STATE), zoes)
@@ -128,6 +123,37 @@ async def test_a_connection_that_ended_while_it_rested_is_replaced(table: Table)
         await terminate(table, await backends(table))
         await store.commit(record_of(state=STATE), mine)
         assert await applied(table)
+
+
+@pytest.mark.parametrize(
+    "last_words",
+    [
+        {"S": "FATAL", "C": "08P01", "M": "server conn crashed?"},
+        {"S": "FATAL", "V": "FATAL", "C": "08P01", "M": "server conn crashed?"},
+        {"S": "FATAL", "V": "FATAL", "C": "58000", "M": "server lost"},
+        {"S": "ERROR", "C": "58000", "M": "server lost"},
+    ],
+)
+async def test_what_was_under_way_when_a_pooler_lost_the_server_is_unknown(
+    server: PostgresServer, table: Table, last_words: dict[str, str]
+) -> None:
+    """The pooler knows no more than we do: the server may have gone on."""
+    with Pooler(server.url, connections=1) as pooler:
+        async with PostgresSessionStore(pooler.url, table=table.name, max_connections=1) as store:
+            mine, zoes = await held(store), await held(store, ZOE)
+            pooler.last_words = last_words
+            commits = [
+                store.commit(record_of(state=STATE), mine),
+                store.commit(record_of(ZOE, state=STATE), zoes),
+            ]
+            checkout = store.checkout("test:new", lease_on("test:new"))
+            for commit in commits:
+                with pytest.raises(CommitUnknown):
+                    await commit
+            with pytest.raises(SessionStoreUnavailable):
+                await checkout
+            assert [await applied(table), await applied(table, ZOE)] == [True, False]
+            await store.commit(record_of(ZOE, state=STATE), zoes)
 
 
 # The server is gone.
@@ -193,7 +219,7 @@ async def test_a_server_that_is_starting_is_waited_for(
 async def test_a_commit_under_way_when_the_server_was_killed_is_unknown(
     server: PostgresServer, table: Table
 ) -> None:
-    async with table.store() as store:
+    async with table.store(timeout=30) as store:
         mine = await held(store)
         async with row_lock(table):
             commit = store.commit(record_of(state=STATE), mine)
@@ -267,23 +293,96 @@ async def test_an_operation_that_takes_too_long_is_given_up_and_its_connection_t
     writes: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
     """A late answer is nobody else's."""
-    async with table.store(timeout=2, max_connections=1) as store:
+    async with table.store(timeout=1, max_connections=1) as store:
         mine = await held(store)
         await put(store, ZOE, {"n": 7})
         (before,) = await backends(table)
+        await watch(table, f"IF NEW.id = '{TIM}' THEN PERFORM pg_sleep(2); END IF")
+        started = asyncio.get_running_loop().time()
+        if writes:
+            with pytest.raises(CommitUnknown):
+                await store.commit(record_of(state=STATE), mine)
+        else:
+            with pytest.raises(SessionStoreUnavailable, match="no answer"):
+                await store.checkout(TIM, lease_on(token=mine.token))
+        assert asyncio.get_running_loop().time() - started < 1.9
+        record = await peek(store, ZOE)
+        assert record is not None
+        assert record.state == b'{"n":7}'
+        while before in await backends(table):
+            assert asyncio.get_running_loop().time() - started < 10
+
+
+async def test_each_operation_has_its_own_time_whoever_it_travels_with(table: Table) -> None:
+    async with table.store(timeout=3, max_connections=1) as store:
+        mine, zoes = await held(store), await held(store, ZOE)
+        await watch(table, f"IF NEW.id = '{TIM}' THEN PERFORM pg_sleep(2); END IF")
+        loop = asyncio.get_running_loop()
+        before = asyncio.ensure_future(store.renew([mine]))
+        await blocked(table, by="Timeout")
+        asked = loop.time()
+        early = store.commit(record_of(state=STATE), mine)
+        await asyncio.sleep(1.5)  # and soon these two depart together
+        late = store.commit(record_of(ZOE, state=STATE), zoes)
+        with pytest.raises(CommitUnknown):
+            await early
+        assert 2.9 < loop.time() - asked < 3.6
+        await late
+        assert await before == []
+        assert [await applied(table), await applied(table, ZOE)] == [True, True]
+
+
+# Somebody holds a lock.
+
+
+async def test_who_waits_for_a_lock_too_long_is_refused_alone(table: Table) -> None:
+    async with table.store(timeout=4, max_connections=1) as store:
+        mine, zoes = await held(store), await held(store, ZOE)
         async with row_lock(table):
-            started = asyncio.get_running_loop().time()
-            if writes:
-                with pytest.raises(CommitUnknown):
-                    await store.commit(record_of(state=STATE), mine)
-            else:
-                with pytest.raises(SessionStoreUnavailable, match="no answer"):
-                    await store.checkout(TIM, lease_on(token=mine.token))
-            assert asyncio.get_running_loop().time() - started < 3.5
-            record = await peek(store, ZOE)
-            assert record is not None
-            assert record.state == b'{"n":7}'
-        assert before not in await backends(table)
+            operations = [
+                store.checkout(TIM, lease_on()),
+                store.commit(record_of(state=STATE), mine),
+                store.commit(record_of(ZOE, state=STATE), zoes),
+            ]
+            answers = await asyncio.gather(*operations, return_exceptions=True)
+        expected = [SessionBusy, SessionStoreUnavailable, type(None)]
+        assert expected == [type(answer) for answer in answers]
+        assert [await applied(table), await applied(table, ZOE)] == [False, True]
+        rows = await table.run("SELECT token FROM {} WHERE id = %s", TIM)
+        assert rows == [(mine.token,)]  # and nobody took it afterwards
+
+
+@pytest.mark.parametrize("lock", [row_lock, table_lock])
+async def test_nothing_waits_on_for_a_lock_after_it_was_answered(
+    table: Table, lock: Callable[[Table], AbstractAsyncContextManager[None]]
+) -> None:
+    async with table.store(timeout=2, max_connections=1) as store:
+        mine = await held(store)
+        operations: list[Callable[[], Awaitable[object]]] = [
+            lambda: store.checkout(TIM, mine),
+            lambda: store.commit(record_of(state=STATE), mine),
+            lambda: store.renew([mine]),
+            lambda: store.release(TIM, mine),
+            lambda: store.destroy(TIM, None),
+        ]
+        if lock is table_lock:
+            operations += [lambda: store.due(now(), 1), lambda: anext(aiter(store.all()))]
+        connections = set(await backends(table))
+        async with lock(table):
+            for operation in operations:
+                with pytest.raises((SessionBusy, SessionStoreUnavailable)) as got:
+                    await operation()
+                assert isinstance(got.value.__cause__, psycopg.errors.LockNotAvailable)
+                assert connections >= set(await backends(table))
+        assert await store.checkout(TIM, mine) is not None
+
+
+@pytest.mark.parametrize("code", ["55P03", "40001", "40P01"])
+async def test_a_checkout_that_met_another_in_its_midst_is_busy(table: Table, code: str) -> None:
+    async with table.store() as store:
+        await watch(table, f"RAISE EXCEPTION 'no' USING ERRCODE = '{code}'")
+        with pytest.raises(SessionBusy):
+            await store.checkout(TIM, lease_on())
 
 
 async def test_who_gets_no_connection_in_time_has_asked_nothing(table: Table) -> None:
@@ -315,35 +414,6 @@ async def applied(table: Table, session_id: str = TIM) -> bool:
     rows = await table.run("SELECT record->>'state' FROM {} WHERE id = %s", session_id)
     assert rows[0][0] in {'{"n":1}', STATE.decode()}
     return bool(rows == [(STATE.decode(),)])
-
-
-@asynccontextmanager
-async def row_lock(table: Table) -> AsyncIterator[None]:
-    """Inside, who wants to change Tim's row has to wait."""
-    connection = await psycopg.AsyncConnection.connect(table.url)
-    try:
-        sql = SQL("SELECT * FROM {} WHERE id = %s FOR UPDATE").format(table.identifier)
-        await connection.execute(sql, [TIM])
-        yield
-    finally:
-        await connection.close()
-
-
-async def backends(table: Table) -> list[int]:
-    rows = await table.run("SELECT pid FROM pg_stat_activity WHERE application_name = 'barback'")
-    return [pid for (pid,) in rows]
-
-
-async def blocked(table: Table) -> list[int]:
-    """Those of the store that wait for a lock; one at least does, or will."""
-    async with asyncio.timeout(10):
-        while True:
-            rows = await table.run(
-                "SELECT pid FROM pg_stat_activity "
-                "WHERE application_name = 'barback' AND wait_event_type = 'Lock'"
-            )
-            if rows:
-                return [pid for (pid,) in rows]
 
 
 async def terminate(table: Table, pids: list[int]) -> None:

@@ -229,6 +229,30 @@ async def test_a_session_that_is_lent_out_is_not_waited_for(table: Table) -> Non
         assert await other.checkout("test:zoe", lease_on("test:zoe")) is None
 
 
+async def test_of_many_that_want_a_session_at_once_all_but_one_are_told_that_it_is_busy(
+    table: Table,
+) -> None:
+    """Though each transaction is serializable, and the server refuses those that are not."""
+    url = f"{table.url}{'&' if '?' in table.url else '?'}{SERIALIZABLE}"
+    stores = [await PostgresSessionStore(url, table=table.name).init() for _ in range(3)]
+    try:
+        for number in range(40):
+            session_id = f"test:{number % 2}"
+            leases = [lease_on(session_id) for _ in stores]
+            answers = await asyncio.gather(
+                *(
+                    store.checkout(session_id, lease)
+                    for store, lease in zip(stores, leases, strict=True)
+                ),
+                return_exceptions=True,
+            )
+            assert {type(None), SessionBusy} >= {type(answer) for answer in answers}
+            for lease in leases:
+                await stores[0].release(session_id, lease)
+    finally:
+        await asyncio.gather(*(store.close() for store in stores))
+
+
 async def test_an_unreadable_session_is_given_back_at_once(table: Table) -> None:
     async with table.store() as store:
         await put(store)
@@ -303,4 +327,12 @@ async def test_unreadable_sessions_do_not_hide_those_that_are_due(table: Table) 
         assert [record.id for record in due] == ["test:7", "test:8"]
 
 
+async def test_half_a_character_is_the_prefix_of_no_id(table: Table) -> None:
+    async with table.store() as store:
+        await put(store, "test:👋")
+        assert await ids(store, "test:\ud83d") == []
+        assert await ids(store, "test:👋") == ["test:👋"]
+
+
+SERIALIZABLE = "options=-c%20default_transaction_isolation%3Dserializable"
 SETTING = "current_setting('synchronous_commit')"

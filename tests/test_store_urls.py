@@ -8,6 +8,7 @@ from importlib.metadata import EntryPoint, EntryPoints, entry_points
 
 import pytest
 
+from barback import FileSessionStore, SQLiteSessionStore
 from barback.errors import ConfigurationError, MissingExtra
 from barback.extras import needs_extra
 from barback.stores.url import open_store, take_options
@@ -56,26 +57,38 @@ def test_every_store_of_ours_is_found_by_the_entry_points_that_others_use_too() 
 
 
 @pytest.mark.parametrize(
-    ("url", "store"),
+    ("url", "store", "where"),
     [
-        ("file:.sessions", "FileSessionStore"),
-        ("sqlite:///sessions.db", "SQLiteSessionStore"),
-        ("redis://localhost:6379/4?prefix=shop%3A", "RedisSessionStore"),
-        ("rediss://tim:hunter2@localhost", "RedisSessionStore"),
-        ("valkey://localhost", "RedisSessionStore"),
-        ("unix:///run/redis.sock?db=2", "RedisSessionStore"),
-        ("redis+cluster://one:7000,two:7001", "RedisSessionStore"),
-        ("redis+sentinel://one:26379,two:26379/mymaster", "RedisSessionStore"),
-        ("mongodb://tim:hunter2@localhost/shop?collection_name=talks", "MongoSessionStore"),
-        ("postgresql://tim:hunter2@localhost/shop?table=talks", "PostgresSessionStore"),
+        ("file:.sessions", "FileSessionStore", ".sessions"),
+        ("sqlite:///sessions.db", "SQLiteSessionStore", "sessions.db"),
+        ("redis://localhost:6379/4?prefix=shop%3A", "RedisSessionStore", "localhost:6379"),
+        ("rediss://tim:hunter2@localhost", "RedisSessionStore", "localhost:6379"),
+        ("valkey://localhost", "RedisSessionStore", "localhost:6379"),
+        ("unix:///run/redis.sock?db=2", "RedisSessionStore", "/run/redis.sock"),
+        ("redis+cluster://one:7000,two:7001", "RedisSessionStore", "one:7000, two:7001"),
+        (
+            "redis+sentinel://one:26379,two:26379/mymaster",
+            "RedisSessionStore",
+            "mymaster by one:26379, two:26379",
+        ),
+        (
+            "mongodb://tim:hunter2@localhost/shop?collection_name=talks",
+            "MongoSessionStore",
+            "localhost:27017",
+        ),
+        (
+            "postgresql://tim:hunter2@localhost/shop?table=talks",
+            "PostgresSessionStore",
+            "localhost:5432, table talks",
+        ),
     ],
 )
-def test_a_url_opens_its_store_before_there_is_a_server(url: str, store: str) -> None:
+def test_a_url_opens_its_store_before_there_is_a_server(url: str, store: str, where: str) -> None:
     opened = open_store(f"{url}{'&' if '?' in url else '?'}expires_in=90")
     assert type(opened).__name__ == store
     assert opened.expires_in is not None
     assert opened.expires_in.total_seconds() == 90 * 60
-    assert "hunter2" not in repr(opened)
+    assert repr(opened) == f"<{store} {where}>"
 
 
 @pytest.mark.parametrize(
@@ -149,6 +162,14 @@ def test_a_driver_that_was_packaged_wrongly_is_named(
 @pytest.mark.parametrize("url", ["Memory://", "MEMORY://"])
 def test_a_scheme_may_be_in_capitals(url: str) -> None:
     assert type(open_store(url)).__name__ == "MemorySessionStore"
+
+
+@pytest.mark.parametrize(
+    ("store", "url"), [(FileSessionStore, "file:x"), (SQLiteSessionStore, "sqlite:///x.db")]
+)
+def test_a_store_that_is_made_of_a_name_takes_no_url_for_one(store: type, url: str) -> None:
+    with pytest.raises(ConfigurationError, match="open_store opens a URL"):
+        store(url)
 
 
 def test_an_import_error_inside_an_installed_package_is_not_taken_for_a_missing_one() -> None:

@@ -76,7 +76,7 @@ class ConsoleBot(Bot):
             if url is not None:
                 self._store = _store_at(url)
             super().run()
-        except SessionStoreUnavailable as error:
+        except (SessionStoreUnavailable, ConfigurationError) as error:
             _refuse(error)
         finally:
             self._store = own

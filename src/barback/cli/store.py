@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Final
 
 from barback.cli.progress import Progress
 from barback.cli.words import INTERRUPTED, TERMINATED, complain, note, shown, tell
-from barback.errors import BarbackError, ConfigurationError, ListingUnsupported
+from barback.errors import (
+    BarbackError,
+    ConfigurationError,
+    ListingUnsupported,
+    SessionUnreadable,
+)
 from barback.extras import needs_extra
 from barback.stores.copying import Copied, copy_store
 from barback.stores.local import leased
@@ -149,6 +154,8 @@ def _status(failure: BaseException | None, done: Copied, *, replace: bool) -> in
             )
     if isinstance(failure, BarbackError):
         complain(failure)
+        if done.copied and not isinstance(failure, SessionUnreadable):
+            note("Run it again to go on with what is not there yet.")
         return 1
     if failure is not None:
         note("Interrupted. Run it again to go on with what is not there yet.")

@@ -82,6 +82,9 @@ class _Store(ABC):
     expires_in: timedelta | None = ONE_YEAR
     """How long a session lives after its last activity; None: for ever."""
 
+    where: str = ""
+    """Its place, as a repr shows it: a folder, a server's address; no password."""
+
     _users: int = 0
     _interested: int = 0
     _opening: asyncio.Lock | None = None
@@ -129,6 +132,10 @@ class _Store(ABC):
             self._interested -= 1
             if self._interested == 0:
                 self._opening = None  # it belongs to this event loop; the next may be another
+
+    def __repr__(self) -> str:
+        place = f" {self.where}" if self.where else ""
+        return f"<{type(self).__name__}{place}>"
 
     async def __aenter__(self) -> Self:
         await self.acquire()

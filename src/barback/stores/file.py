@@ -74,7 +74,10 @@ class FileSessionStore(LeasedStore):
         if not isinstance(name, str) or not name or "\0" in name:
             message = f"A file store needs the name of a folder, not {name!r}."
             raise ConfigurationError(message)
-        self.dirname = name
+        if name.startswith("file:"):
+            message = "A file store is made of a folder's name; open_store opens a URL."
+            raise ConfigurationError(message)
+        self.dirname = self.where = name
         self.expires_in = duration(expires_in)
         self.timeout = seconds(timeout, "timeout")
         self._folder = Path(self.dirname).absolute()

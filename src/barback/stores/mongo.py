@@ -13,6 +13,7 @@ from barback.options import seconds as in_seconds
 from barback.stores import answers
 from barback.stores.base import ONE_YEAR, Lease, LeasedStore, duration
 from barback.stores.mongo_document import record_of
+from barback.stores.mongo_failures import discreet, may_be_applied, words_for
 from barback.stores.mongo_updates import NOTHING_YET, held, renewing, replacing, taking
 from barback.stores.url import take_options
 
@@ -47,19 +48,6 @@ INDEXES: Final = [
     IndexModel([("expires_at", 1)], sparse=True),
 ]
 
-# What a server answers when it was interrupted, or could not reach another that did the work.
-UNSURE: Final = frozenset({6, 7, 50, 64, 89, 91, 189, 262, 9001, 11600, 11601, 11602})
-TOO_LARGE: Final = frozenset({10334, 17419, 17420})
-FAILURES: Final[tuple[tuple[type[Exception], str], ...]] = (
-    (mongo_errors.DocumentTooLarge, "takes no document of more than 16 MB"),
-    (mongo_errors.WaitQueueTimeoutError, "had no connection free within {seconds:g} seconds"),
-    (mongo_errors.ServerSelectionTimeoutError, "cannot be reached at {where}"),
-    (mongo_errors.NotPrimaryError, "at {where} has no primary at the moment"),
-    (mongo_errors.NetworkTimeout, "at {where} did not answer within {seconds:g} seconds"),
-    (mongo_errors.ExecutionTimeout, "at {where} did not answer within {seconds:g} seconds"),
-    (mongo_errors.ConnectionFailure, "lost its connection to {where}"),
-)
-
 
 class MongoSessionStore(LeasedStore):
     """Sessions in a MongoDB (5.0 or later): one document each, with the state as its fields.
@@ -80,7 +68,7 @@ class MongoSessionStore(LeasedStore):
 
     Durability: a commit is answered when a majority of the replica set has it in its journal, and
     survives a failover then. A write concern of the URL, or of the client, is kept instead: with
-    `w=1` a failover may lose what was committed. Nothing is retried by the client.
+    `w=1` a failover may lose what was committed. No commit is retried by the client.
 
     Leases go by the clock of the server (the router, in a sharded cluster). Expired sessions are
     removed by a TTL index, a day after their time. A key of the state that begins with `$`, or
@@ -116,7 +104,7 @@ class MongoSessionStore(LeasedStore):
             "maxPoolSize": count(max_connections, "max_connections"),
         }
         self._url = url
-        self._where, given = _read(url) if isinstance(url, str) else ("its client's servers", set())
+        self.where, given = _read(url) if isinstance(url, str) else ("its client's servers", set())
         self._settings = {name: settings[name] for name in settings if name.lower() not in given}
         self._client: AsyncMongoClient[Document] | None = None
         self._sessions: AsyncCollection[Document] | None = None
@@ -159,10 +147,12 @@ class MongoSessionStore(LeasedStore):
         """Wait for what is under way, and close the client if it was made here."""
         self._sessions = None
         client, self._client = self._client, None
-        while self._under_way:
-            await asyncio.wait(list(self._under_way))
-        if client is not None and client is not self._url:
-            await client.close()
+        try:
+            while self._under_way:
+                await asyncio.wait(list(self._under_way))
+        finally:
+            if client is not None and client is not self._url:
+                await client.close()
 
     async def checkout(self, session_id: str, lease: Lease) -> Record | None:
         """See `LeasedStore.checkout`."""
@@ -176,7 +166,7 @@ class MongoSessionStore(LeasedStore):
                     return_document=ReturnDocument.AFTER,
                 )
             except mongo_errors.DuplicateKeyError as error:  # two made the document at once
-                raise answers.busy(self.name, session_id) from error
+                raise answers.busy(self.name, session_id) from discreet(error)
         # There is always a document; servers of MongoDB's protocol, met by two at once, may differ.
         if document is None or document["lease"]["token"] != lease.token:
             raise answers.busy(self.name, session_id)
@@ -192,9 +182,12 @@ class MongoSessionStore(LeasedStore):
     async def commit(self, record: Record, lease: Lease, *, keep: bool = False) -> None:
         """See `LeasedStore.commit`."""
         unchanged = NOTHING_YET if lease.version is None else {"version": Int64(lease.version)}
+        unwritten = {**held(record.id, lease), **unchanged}
         with self._asking(record.id, writing=True) as sessions:
-            written = await sessions.update_one(
-                {**held(record.id, lease), **unchanged}, replacing(record, lease if keep else None)
+            # There is one at most, but what may be many is not sent twice, whoever's the client:
+            # the error of a second try would tell nothing of the first.
+            written = await sessions.update_many(
+                unwritten, replacing(record, lease if keep else None)
             )
         if written.matched_count == 0:
             raise answers.lost(self.name, record.id)
@@ -230,12 +223,14 @@ class MongoSessionStore(LeasedStore):
         """See `LeasedStore.destroy`."""
         which = {"_id": session_id} if lease is None else held(session_id, lease)
         with self._asking(session_id, writing=True) as sessions:
-            removed = await sessions.delete_one(which)
+            removed = await sessions.delete_many(which)  # as in `commit`
         if lease is not None and removed.deleted_count == 0:
             raise answers.lost(self.name, session_id)
 
     async def all(self, prefix: str = "") -> AsyncIterator[Record]:
         """See `LeasedStore.all`. Sorted by id; a page at a time, with nothing open in between."""
+        if not _is_text(prefix):
+            return  # no id starts with half a character
         unreadable: SessionUnreadable | None = None
         beginning = {"$gte": prefix}
         while True:
@@ -256,13 +251,18 @@ class MongoSessionStore(LeasedStore):
 
     async def due(self, before: int, limit: int) -> list[Record]:
         """See `LeasedStore.due`. The longest expired first; without those that are unreadable."""
-        if limit < 1:
-            return []  # no limit at all, to MongoDB
-        records = []
-        for document in await self._page({"expires_at": {"$lte": before}}, "expires_at", limit):
-            with suppress(SessionUnreadable):
-                records.append(record_of(document, store=self.name))
-        return records
+        due: list[Record] = []
+        seen: list[str] = []
+        while (left := limit - len(due)) > 0:
+            which = {"expires_at": {"$lte": before}, "_id": {"$nin": seen}}
+            page = await self._page(which, "expires_at", left)
+            for document in page:
+                seen.append(document["_id"])
+                with suppress(SessionUnreadable):
+                    due.append(record_of(document, store=self.name))
+            if len(page) < left:
+                break
+        return due
 
     async def _page(self, query: Mapping[str, Any], order: str, limit: int) -> list[Document]:
         with self._asking() as sessions:
@@ -283,9 +283,11 @@ class MongoSessionStore(LeasedStore):
 
     def _collection(self, client: AsyncMongoClient[Document]) -> AsyncCollection[Document]:
         concern = client.write_concern
+        concern = LASTING if concern.is_server_default else concern
         if not concern.acknowledged:
             message = "A write concern of w=0 tells nobody what was written: leave it out."
             raise ConfigurationError(message)
+        majority = concern.document.get("w") == "majority"
         try:
             if self.database is None:
                 database = client.get_default_database("barback")
@@ -296,8 +298,9 @@ class MongoSessionStore(LeasedStore):
                 # A date that is no datetime of Python's is nothing to fail over.
                 codec_options=CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS),
                 read_preference=ReadPreference.PRIMARY,
-                read_concern=ReadConcern("majority"),
-                write_concern=LASTING if concern.is_server_default else concern,
+                # What was written is read: what waited for no majority may not be on one yet.
+                read_concern=ReadConcern("majority" if majority else "local"),
+                write_concern=concern,
             )
         except (mongo_errors.InvalidName, TypeError) as error:
             message = "That cannot be the name of a MongoDB database, or of a collection."
@@ -323,39 +326,22 @@ class MongoSessionStore(LeasedStore):
             message = f"The {self.name} store's client belongs to another event loop."
             raise ConfigurationError(message) from error
         except (mongo_errors.PyMongoError, BSONError) as error:
-            if writing and session_id is not None and _may_be_applied(error):
-                raise answers.unknown(self.name, session_id) from error
-            failure = self._failure(error, seconds)
-            raise answers.unavailable(self.name, failure, session_id) from error
+            cause = discreet(error)
+            if writing and session_id is not None and may_be_applied(error):
+                raise answers.unknown(self.name, session_id) from cause
+            failure = words_for(error, where=self.where, seconds=seconds)
+            raise answers.unavailable(self.name, failure, session_id) from cause
         finally:
             self._under_way.discard(answered)
             answered.set_result(None)
 
-    def _failure(self, error: Exception, seconds: float) -> str:
-        """What went wrong, for a sentence that begins with the store."""
-        for kind, words in FAILURES:
-            if isinstance(error, kind):
-                return words.format(where=self._where, seconds=seconds)
-        reason = type(error).__name__
-        if isinstance(error, mongo_errors.OperationFailure):
-            if error.code in TOO_LARGE:
-                return FAILURES[0][1]
-            reason = (error.details or {}).get("codeName") or f"error {error.code}"
-        return f"at {self._where} refused what was asked of it ({reason})"
 
-
-def _may_be_applied(error: Exception) -> bool:
-    """Whether a write may have been carried out although it ended in `error`."""
-    if isinstance(
-        error, (mongo_errors.ServerSelectionTimeoutError, mongo_errors.WaitQueueTimeoutError)
-    ):
-        return False  # never sent
-    if isinstance(error, mongo_errors.NotPrimaryError):
-        return not isinstance(error.details, dict) or error.details.get("code") in UNSURE
-    if isinstance(error, mongo_errors.OperationFailure):
-        return isinstance(error, mongo_errors.WriteConcernError) or error.code in UNSURE
-    lost = (mongo_errors.ConnectionFailure, mongo_errors.ProtocolError)
-    return isinstance(error, lost) and not error.has_error_label("SystemOverloadedError")
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _read(url: str) -> tuple[str, set[str]]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import msgspec
 
@@ -35,6 +36,10 @@ __all__ = ["PostgresSessionStore"]
 
 PAGE: Final = 100  # records that are listed at a time
 TOGETHER: Final = 16  # operations in a trip: each waits for the disk by itself, one after another
+PATIENCE: Final = 0.25  # of an operation's time may be spent on a lock: others wait behind it
+
+# A checkout waited for a lock, or met another in the midst of it: somebody has the session.
+CONTENDED: Final = frozenset({"55P03", "40001", "40P01"})
 
 
 class PostgresSessionStore(LeasedStore):
@@ -48,10 +53,12 @@ class PostgresSessionStore(LeasedStore):
     - `expires_in`: minutes or a timedelta after a session's last activity, one year unless set;
       None is never.
     - `timeout`: seconds within which an operation must be answered, 5 unless set. Waiting for a
-      connection is part of it; a server that refuses them is tried for half a second.
+      connection is part of it; a server that refuses them is tried for half a second. A quarter of
+      it is spent on waiting for a lock that somebody holds on a row, or on the table.
     - `connect_timeout`: seconds within which each host must take a connection, 5 unless set; libpq
       knows whole seconds, of which it waits at least two.
-    - `max_connections`: how many connections are kept, 4 unless set.
+    - `max_connections`: how many connections are kept, 4 unless set; of a ready pool that sets no
+      limit, how many are used.
 
     The two timeouts are the store's own also for a ready pool, the rest of connecting is its.
 
@@ -81,14 +88,15 @@ class PostgresSessionStore(LeasedStore):
             raise ConfigurationError(message)
         self.table = table
         self.expires_in = duration(expires_in)
-        self._sql = Statements(table)
         self._timeout = seconds(timeout, "timeout")
+        self._sql = Statements(table, lock_timeout=self._timeout * PATIENCE)
         self._server = Server(
             url,
             timeout=self._timeout,
             connect_timeout=seconds(connect_timeout, "connect_timeout"),
             max_connections=count(max_connections, "max_connections"),
         )
+        self.where = f"{self._server.address}, table {table}"
         self._trips: Trips[_Request] | None = None
 
     @classmethod
@@ -128,17 +136,19 @@ class PostgresSessionStore(LeasedStore):
         """Wait for what is under way, then close the connections, unless the pool was given."""
         trips, self._trips = self._trips, None
         if trips is not None:
-            await trips.close()
-            await self._server.close()
+            try:
+                await trips.close()
+            finally:
+                await self._server.close()
 
     def checkout(self, session_id: str, lease: Lease) -> Awaitable[Record | None]:
         """See `LeasedStore.checkout`."""
         held = text(session_id), text(lease.token)
         return self._ask(
-            Statement(self._sql.checkout, (*held, _number(lease.term))),
+            Statement(self._sql.checkout, (*held, _number(lease.term)), self._sql.quick),
             partial(self._taken, session_id),
             session_id,
-            undo=Statement(self._sql.release, held),
+            undo=Statement(self._sql.release, held, self._sql.quick),
         )
 
     def commit(self, record: Record, lease: Lease, *, keep: bool = False) -> Awaitable[None]:
@@ -148,12 +158,13 @@ class PostgresSessionStore(LeasedStore):
             *(_number(record.version), _number(record.expires_at), record.encode()),
             _number(lease.term if keep else None),
         )
-        statement = Statement(self._sql.commit, values)
+        statement = Statement(self._sql.commit, values, self._sql.patient)
         return self._ask(statement, partial(self._written, record.id), record.id, writes=True)
 
     def release(self, session_id: str, lease: Lease) -> Awaitable[None]:
         """See `LeasedStore.release`."""
-        statement = Statement(self._sql.release, (text(session_id), text(lease.token)))
+        held = text(session_id), text(lease.token)
+        statement = Statement(self._sql.release, held, self._sql.quick)
         return self._ask(statement, _nothing, session_id)
 
     async def renew(self, leases: Sequence[Lease]) -> list[Lease]:
@@ -169,25 +180,29 @@ class PostgresSessionStore(LeasedStore):
             }
             for number, lease in enumerate(leases)
         ]
-        statement = Statement(self._sql.renew, (msgspec.json.encode(rows),))
+        statement = Statement(self._sql.renew, (msgspec.json.encode(rows),), self._sql.quick)
         renewed = {int(number) for (number,) in await self._ask(statement, rows_of)}
         return [lease for number, lease in enumerate(leases) if number not in renewed]
 
     def destroy(self, session_id: str, lease: Lease | None) -> Awaitable[None]:
         """See `LeasedStore.destroy`."""
         token = None if lease is None else text(lease.token)
-        statement = Statement(self._sql.destroy, (text(session_id), token))
+        values = text(session_id), token
+        statement = Statement(self._sql.destroy, values, self._sql.patient)
         answer = _nothing if lease is None else partial(self._written, session_id)
         return self._ask(statement, answer, session_id, writes=True)
 
     async def all(self, prefix: str = "") -> AsyncIterator[Record]:
         """See `LeasedStore.all`. Between pages it holds no connection and no transaction."""
-        start = text(prefix)
+        try:
+            start = text(prefix)
+        except UnicodeEncodeError:  # half a character, with which no id starts
+            return
         last: bytes | None = None
         unreadable: list[SessionUnreadable] = []
         while True:
-            statement = Statement(self._sql.all, (start, after(start), last, _number(PAGE)))
-            rows = await self._ask(statement, rows_of)
+            values = start, after(start), last, _number(PAGE)
+            rows = await self._ask(Statement(self._sql.all, values, self._sql.patient), rows_of)
             for session_id, data in rows:
                 record = self._listed(session_id, data, unreadable)
                 if record is not None:
@@ -203,12 +218,13 @@ class PostgresSessionStore(LeasedStore):
 
         Unreadable sessions are passed over.
         """
-        await self._ask(Statement(self._sql.abandoned, (_number(PAGE),)), _nothing)
+        abandoned = Statement(self._sql.abandoned, (_number(PAGE),), self._sql.quick)
+        await self._ask(abandoned, _nothing)
         due: list[Record] = []
         last: tuple[bytes, bytes] = (b"%d" % -(2**63), b"")
         while len(due) < limit:
             values = (_number(before), *last, _number(limit - len(due)))
-            rows = await self._ask(Statement(self._sql.due, values), rows_of)
+            rows = await self._ask(Statement(self._sql.due, values, self._sql.patient), rows_of)
             if not rows:
                 break
             decoded = [self._listed(session_id, data, []) for session_id, data, _ in rows]
@@ -237,27 +253,39 @@ class PostgresSessionStore(LeasedStore):
         return self._trips.ask(_Request(statement, answer, session_id, writes, undo, deadline))
 
     async def _carry(self, operations: list[Operation[_Request]]) -> None:
-        """One trip, which has until the first of its operations must have been answered."""
-        now = asyncio.get_running_loop().time()
-        late = [operation for operation in operations if operation.request.deadline <= now]
-        going = [operation for operation in operations if operation.request.deadline > now]
-        self._fail(late, f"had no connection free for {self._timeout:g} seconds")
-        if not going:
-            return
-        deadline = min(operation.request.deadline for operation in going)
+        """One trip, which has until the last of its operations must have been answered.
+
+        Those who cannot wait so long are answered before it is back.
+        """
+        loop = asyncio.get_running_loop()
+        alarms = [loop.call_at(each.request.deadline, self._give_up, each) for each in operations]
+        deadline = max(each.request.deadline for each in operations)
         try:
             async with self._server.connection(deadline) as pgconn:
-                await self._travel(pgconn, going, deadline)
+                await self._travel(pgconn, operations, deadline)
         except psycopg.Error as error:  # of the pool: an exchange raises none
-            self._fail(going, f"had no connection to {self._server.address} in time", error)
+            what = f"had no connection to {self._server.address} in time"
+            for operation in operations:
+                self._fail(operation, what, error)
+        finally:
+            for alarm in alarms:
+                alarm.cancel()
 
     async def _travel(
         self, pgconn: PGconn, operations: list[Operation[_Request]], deadline: float
     ) -> None:
-        statements = [operation.request.statement for operation in operations]
+        now = asyncio.get_running_loop().time()
+        going: list[Operation[_Request]] = []
+        for operation in operations:
+            if operation.request.deadline <= now:
+                self._give_up(operation)
+            else:
+                operation.request.sent = True
+                going.append(operation)
+        statements = [operation.request.statement for operation in going]
         outcomes = await exchange(pgconn, statements, deadline=deadline)
         unreadable: list[tuple[Operation[_Request], SessionUnreadable]] = []
-        for operation, outcome in zip(operations, outcomes, strict=True):
+        for operation, outcome in zip(going, outcomes, strict=True):
             try:
                 operation.succeed(self._answer(operation.request, outcome))
             except SessionUnreadable as error:
@@ -273,22 +301,35 @@ class PostgresSessionStore(LeasedStore):
     def _answer(self, request: _Request, outcome: Outcome) -> Any:
         if not isinstance(outcome, (Refused, Lost)):
             return request.answer(outcome)
+        error, session_id = outcome.error, request.session_id or ""
         if isinstance(outcome, Lost) and request.writes:
-            raise answers.unknown(self.name, request.session_id or "") from outcome.error
-        what = self._server.told(outcome.error)
-        raise answers.unavailable(self.name, what, request.session_id) from outcome.error
+            raise answers.unknown(self.name, session_id) from error
+        if (
+            isinstance(outcome, Refused)
+            and request.undo is not None
+            and getattr(error, "sqlstate", None) in CONTENDED
+        ):
+            raise answers.busy(self.name, session_id) from error
+        what = self._server.told(error)
+        raise answers.unavailable(self.name, what, request.session_id) from error
+
+    def _give_up(self, operation: Operation[_Request]) -> None:
+        """Answer an operation whose time is over. It may be on its way, with others that go on."""
+        if not operation.request.sent:
+            self._fail(operation, f"had no connection free for {self._timeout:g} seconds")
+            return
+        try:
+            self._answer(operation.request, Lost(TimeoutError()))
+        except BarbackError as error:
+            operation.fail(error)
 
     def _fail(
-        self,
-        operations: list[Operation[_Request]],
-        what: str,
-        cause: Exception | None = None,
+        self, operation: Operation[_Request], what: str, cause: Exception | None = None
     ) -> None:
-        """Answer operations that were never sent."""
-        for operation in operations:
-            error = answers.unavailable(self.name, what, operation.request.session_id)
-            error.__cause__ = cause
-            operation.fail(error)
+        """Answer an operation that was never sent."""
+        error = answers.unavailable(self.name, what, operation.request.session_id)
+        error.__cause__ = cause
+        operation.fail(error)
 
     # Reading answers.
 
@@ -315,7 +356,8 @@ class PostgresSessionStore(LeasedStore):
             return None
 
 
-class _Request(NamedTuple):
+@dataclass(slots=True)
+class _Request:
     """What travels: a statement, what its result means, and when it must be answered.
 
     `writes`: whether it matters if it was applied unseen. `undo`: for a checkout, its release.
@@ -327,6 +369,7 @@ class _Request(NamedTuple):
     writes: bool
     undo: Statement | None
     deadline: float
+    sent: bool = False
 
 
 def _nothing(_: PGresult) -> None:

@@ -24,13 +24,18 @@ __all__ = ["Lost", "Outcome", "Refused", "Statement", "exchange", "is_alive"]
 
 DONE = (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK)
 DEADLY = (b"FATAL", b"PANIC")  # an error after which the server closes the connection
+TOLD_TO_END = ("25P", "57P")  # somebody, or a limit, ended it: codes of the server's alone
 
 
 class Statement(NamedTuple):
-    """SQL, and its parameters as text; the SQL says their types."""
+    """SQL, and its parameters as text; the SQL says their types.
+
+    `settings`: SQL of which nothing is read, that goes before it in the same transaction.
+    """
 
     sql: bytes
     values: Sequence[bytes | None] = ()
+    settings: bytes | None = None
 
 
 class Refused(NamedTuple):
@@ -96,6 +101,8 @@ class _Trip:
         self.pgconn.enter_pipeline_mode()
         for statement in self.statements:
             self.sent += 1  # once libpq has it, it may be on its way
+            if statement.settings is not None:
+                self.pgconn.send_query_params(statement.settings, ())
             self.pgconn.send_query_params(statement.sql, statement.values)
             self.pgconn.pipeline_sync()
         while self.pgconn.flush():
@@ -113,20 +120,35 @@ class _Trip:
 
     async def _read(self, number: int) -> None:
         """Read up to the Sync: a transaction ends with it, not with its statement."""
-        done: PGresult | None = None
+        done: list[PGresult] = []
         while (result := await self._next()).status != ExecStatus.PIPELINE_SYNC:
             if result.status in DONE:
-                done = result
-                continue
-            error = _error(result)
-            if result.error_field(DiagnosticField.SEVERITY_NONLOCALIZED) in DEADLY:
-                # It ended here: what comes later was not begun. Only a statement that was done,
-                # and so in the middle of its transaction's commit, may have been applied or not.
-                self.sent = number if done is None else number + 1
-                raise error
-            self.outcomes[number] = Refused(error)
+                done.append(result)
+            elif result.status != ExecStatus.PIPELINE_ABORTED:  # by an error that was read before
+                self._failed(number, result, at_the_end=len(done) == self._asked(number))
         if self.outcomes[number] is None:
-            self.outcomes[number] = done
+            self.outcomes[number] = done[-1]
+
+    def _failed(self, number: int, result: PGresult, *, at_the_end: bool) -> None:
+        """Note that one was refused; raise what ended the connection, and whom it left unsure."""
+        error = _error(result)
+        severity = result.error_field(DiagnosticField.SEVERITY_NONLOCALIZED)
+        code = error.sqlstate or ""
+        # A pooler that lost the server says so in its own name, and knows no more than that.
+        if severity is None or code.startswith("08"):
+            raise error
+        if severity not in DEADLY:
+            self.outcomes[number] = Refused(error)
+            return
+        if code.startswith(TOLD_TO_END):
+            # It ended here: what comes later was not begun. Only a statement that was done, and
+            # so in the middle of its transaction's commit, may have been applied or not.
+            self.sent = number + 1 if at_the_end else number
+        raise error
+
+    def _asked(self, number: int) -> int:
+        """How many results a transaction has before its end."""
+        return 1 if self.statements[number].settings is None else 2
 
     async def _next(self) -> PGresult:
         """The next result; None, of which there is one after each statement's, is passed over."""

@@ -41,7 +41,7 @@ NO_URL: Final = (
 class Server:
     """A pool of connections, the store's own or a given one.
 
-    `address` is how messages call the server, `size` how many connections there are at most.
+    `address` is how messages call the server, `size` how many connections are used at most.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Server:
         self._ours = not isinstance(url, AsyncConnectionPool)
         if isinstance(url, AsyncConnectionPool):
             self._pool = url
-            self.size = url.max_size
+            self.size = url.max_size or max_connections  # 0: one that has no limit
             self.address = "the server of its pool"
         else:
             self.size = max_connections
@@ -175,7 +175,7 @@ class Server:
     async def _prepare(self, pgconn: PGconn, table: str, sql: Statements) -> None:
         """See that the server will do, and that the table is there."""
         deadline = self._soon()
-        asked = [Statement(sql.server), Statement(sql.columns)]
+        asked = [Statement(sql.server), Statement(sql.columns, (), sql.patient)]
         server, columns = await exchange(pgconn, asked, deadline=deadline)
         ((*encodings, read_only),) = rows_of(self._applied(server))
         if encodings != [b"UTF8", b"UTF8"]:

@@ -1,12 +1,13 @@
 """The SQL of the PostgreSQL store: its table, and one statement for each operation.
 
-Each statement is a transaction of its own, and asks for nothing that outlives it: no setting of the
-session, no prepared statement. So it may reach the server through a pooler that gives every
-transaction another connection.
+Each statement is a transaction of its own, with the settings that go before it, and asks for
+nothing that outlives it: no setting of the session, no prepared statement. So it may reach the
+server through a pooler that gives every transaction another connection.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Final
 
@@ -17,8 +18,10 @@ __all__ = ["Statements", "after", "text", "untext"]
 LONGEST_NAME: Final = 63 - len("_expires_at")  # the server cuts longer ones, of the index too
 LOCK: Final = 0x6261726261636B  # "barback"; held while the table is made
 
+# Who waits no longer for the answer leaves nothing behind on the server that waits for a lock.
+PATIENT: Final = "SELECT set_config('lock_timeout', '{milliseconds}', true)"
 # What only lends a session out need not wait for the disk: lost in a crash, it is given back.
-QUICK: Final = "set_config('synchronous_commit', 'off', true)"
+QUICK: Final = f"{PATIENT}, set_config('synchronous_commit', 'off', true)"
 
 DDL: Final = """\
 CREATE TABLE IF NOT EXISTS {table} (
@@ -34,10 +37,8 @@ CREATE INDEX IF NOT EXISTS {index} ON {table} (expires_at) WHERE expires_at IS N
 
 CHECKOUT: Final = """\
 INSERT INTO {table} AS session (id, token, until, expires_at)
-SELECT $1::text, $2::text, quick.until, extract(epoch FROM quick.until) * 1000
-FROM (
-    SELECT {quick}, clock_timestamp() + make_interval(secs => $3::float8) AS until
-) AS quick
+SELECT $1::text, $2::text, lease.until, extract(epoch FROM lease.until) * 1000
+FROM (SELECT clock_timestamp() + make_interval(secs => $3::float8) AS until) AS lease
 ON CONFLICT (id) DO UPDATE
 SET token = excluded.token, until = clock_timestamp() + make_interval(secs => $3::float8)
 WHERE session.token IS NULL OR session.token = excluded.token
@@ -54,18 +55,17 @@ WHERE id = $1::text AND token = $2::text AND version IS NOT DISTINCT FROM $3::bi
 
 RELEASE: Final = """\
 WITH placeholder AS (
-    DELETE FROM {table} USING (SELECT {quick}) AS quick
+    DELETE FROM {table}
     WHERE id = $1::text AND token = $2::text AND record IS NULL
 )
-UPDATE {table} SET token = NULL, until = NULL FROM (SELECT {quick}) AS quick
+UPDATE {table} SET token = NULL, until = NULL
 WHERE id = $1::text AND token = $2::text AND record IS NOT NULL
 """
 
 RENEW: Final = """\
 UPDATE {table} AS session
 SET until = clock_timestamp() + make_interval(secs => lease.term)
-FROM (SELECT {quick}) AS quick,
-    json_to_recordset($1::json) AS lease (number int, id text, token text, term float8)
+FROM json_to_recordset($1::json) AS lease (number int, id text, token text, term float8)
 WHERE session.id = lease.id AND session.token = lease.token
 RETURNING lease.number
 """
@@ -91,11 +91,11 @@ ORDER BY expires_at, id LIMIT $4::bigint
 # Who holds such a row is long dead. Its expires_at is when its first lease was to end.
 ABANDONED: Final = """\
 DELETE FROM {table} USING (
-    SELECT id AS abandoned, {quick} FROM {table}
+    SELECT id AS abandoned FROM {table}
     WHERE record IS NULL AND until < clock_timestamp() - interval '1 hour'
         AND expires_at < extract(epoch FROM clock_timestamp() - interval '1 hour') * 1000
     ORDER BY expires_at LIMIT $1::bigint FOR UPDATE SKIP LOCKED
-) AS quick
+) AS placeholder
 WHERE id = abandoned
 """
 
@@ -111,20 +111,28 @@ FROM (SELECT) AS one LEFT JOIN {table} ON false
 
 
 class Statements:
-    """The statements for one table, as the server is sent them."""
+    """The statements for one table, as the server is sent them.
 
-    def __init__(self, table: str) -> None:
+    `patient` and `quick` are settings: they go before a statement, in its transaction.
+    `lock_timeout`: seconds for which it then waits for a lock.
+    """
+
+    def __init__(self, table: str, *, lock_timeout: float) -> None:
         name, index = _quoted(table)
         self.ddl = DDL.format(table=name, index=index)
         self.create = _alone(self.ddl).encode()
+        self.patient, self.quick = (
+            settings.format(milliseconds=math.ceil(lock_timeout * 1000)).encode()
+            for settings in (PATIENT, QUICK)
+        )
         self.checkout, self.commit, self.release, self.renew, self.destroy = (
-            statement.format(table=name, quick=QUICK).encode()
+            statement.format(table=name).encode()
             for statement in (CHECKOUT, COMMIT, RELEASE, RENEW, DESTROY)
         )
-        self.all, self.due, self.abandoned, self.server, self.columns = (
-            statement.format(table=name, quick=QUICK).encode()
-            for statement in (ALL, DUE, ABANDONED, SERVER, COLUMNS)
+        self.all, self.due, self.abandoned, self.columns = (
+            statement.format(table=name).encode() for statement in (ALL, DUE, ABANDONED, COLUMNS)
         )
+        self.server = SERVER.encode()
 
 
 def text(value: str) -> bytes:

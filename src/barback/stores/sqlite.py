@@ -73,9 +73,12 @@ class SQLiteSessionStore(LeasedStore):
         synchronous: Literal["full", "normal"] = "full",
         timeout: float = 5.0,
     ) -> None:
-        self.path = os.fspath(path)
+        self.path = self.where = os.fspath(path)
         if not isinstance(self.path, str) or not self.path or "\0" in self.path:
             message = f"A SQLite store needs the name of a file, not {self.path!r}."
+            raise ConfigurationError(message)
+        if self.path.startswith("sqlite:"):
+            message = "A SQLite store is made of a file's name; open_store opens a URL."
             raise ConfigurationError(message)
         if synchronous not in {"full", "normal"}:
             message = f"synchronous must be 'full' or 'normal', not {synchronous!r}."
