@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+import time
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Self
 
@@ -212,6 +216,87 @@ async def test_closing_waits_for_answers_and_then_refuses(server: ValkeyServer) 
     await link.close()
 
 
+async def test_closing_twice_at_once_waits_twice(server: ValkeyServer) -> None:
+    link = Linked(server.port, timeout=0.3)
+    assert await link.ask(PING) == b"PONG"
+    os.kill(server.pid, signal.SIGSTOP)
+    asked = link.ask(PING)
+    async with asyncio.timeout(10):
+        await asyncio.gather(link.close(), link.close())
+    assert isinstance(asked.exception(), LinkDown)
+    os.kill(server.pid, signal.SIGCONT)
+
+
+async def test_answers_that_came_while_the_event_loop_stood_still_are_read(
+    server: ValkeyServer,
+) -> None:
+    async with Linked(server.port, timeout=0.2) as link:
+        await link.ask(pack("SET", "long", b"x" * 100_000))
+        asked = [link.ask(pack("GET", "long")) for _ in range(64)]
+        await asyncio.sleep(0)  # it has left
+        time.sleep(0.4)  # noqa: ASYNC251 - as a handler does that knows no better
+        assert [len(reply) for reply in await asyncio.gather(*asked)] == [100_000] * 64
+        assert link.attempts == 1
+
+
+async def test_what_could_not_leave_in_time_does_not_leave(server: ValkeyServer) -> None:
+    async with Linked(server.port, timeout=0.2) as link:
+        assert await link.ask(PING) == b"PONG"
+        late = link.ask(pack("INCR", "n"))
+        time.sleep(0.4)  # noqa: ASYNC251 - see above
+        with pytest.raises(LinkDown) as caught:
+            await late
+        assert not caught.value.sent
+        assert await link.ask(pack("INCR", "n")) == 1
+        assert link.attempts == 1
+
+
+async def test_a_reply_that_comes_without_end_is_given_up() -> None:
+    started = time.monotonic()
+    async with dribbling() as port, Linked(port, timeout=0.2) as link:
+        with pytest.raises(LinkDown, match="no answer") as caught:
+            await link.ask(PING)
+        assert caught.value.sent
+    assert time.monotonic() - started < 5
+
+
+async def test_an_operation_whose_time_is_over_leaves_the_connection_to_others(
+    server: ValkeyServer,
+) -> None:
+    loop = asyncio.get_running_loop()
+    async with Linked(server.port) as link:
+        assert await link.ask(PING) == b"PONG"
+        os.kill(server.pid, signal.SIGSTOP)
+        others = link.ask(pack("ECHO", "others"))
+        with pytest.raises(LinkDown) as caught:
+            await link.ask(pack("INCR", "n"), before=loop.time() + 0.1)
+        assert caught.value.sent
+        with pytest.raises(LinkDown) as caught:
+            await link.ask(pack("INCR", "n"), before=loop.time())
+        assert not caught.value.sent
+        os.kill(server.pid, signal.SIGCONT)
+        assert await others == b"others"
+        assert await link.ask(pack("GET", "n")) == b"1"
+        assert link.attempts == 1
+
+
+async def test_a_connection_keeps_nothing_of_who_asked_first(server: ValkeyServer) -> None:
+    current: ContextVar[Linked] = ContextVar("current")
+    async with Linked(server.port) as link:
+
+        async def ask() -> weakref.ref[Linked]:
+            own = Linked(server.port)
+            current.set(own)
+            await link.ask(PING)
+            return weakref.ref(own)
+
+        kept = await asyncio.create_task(ask())
+        assert await link.ask(PING) == b"PONG"
+        gc.collect()
+        assert link.connected
+        assert kept() is None
+
+
 async def test_a_reply_that_nobody_asked_for_ends_the_connection() -> None:
     async with answering(b"+PONG\r\n+EXTRA\r\n") as port, Linked(port) as link:
         assert await link.ask(PING) == b"PONG"
@@ -233,18 +318,45 @@ async def test_what_is_not_the_protocol_ends_the_connection() -> None:
 @asynccontextmanager
 async def answering(answer: bytes) -> AsyncIterator[int]:
     """A port where something that is no such server answers PING; the rest with OK."""
-    running: set[asyncio.Task[Any] | None] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(1000):
+            writer.write(answer if b"PING" in data else b"+OK\r\n" * data.count(b"*"))
+
+    async with serving(serve) as port:
+        yield port
+
+
+@asynccontextmanager
+async def dribbling() -> AsyncIterator[int]:
+    """A port where the answer to PING comes byte by byte, and is very long."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while b"PING" not in (data := await reader.read(1000)):
+            writer.write(b"+OK\r\n" * data.count(b"*"))
+        writer.write(b"$1000000\r\n")
+        while not writer.is_closing():
+            writer.write(b"x")
+            await writer.drain()
+            await asyncio.sleep(0.01)
+
+    async with serving(serve) as port:
+        yield port
+
+
+@asynccontextmanager
+async def serving(
+    serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+) -> AsyncIterator[int]:
+    running: set[asyncio.Task[Any] | None] = set()
+
+    async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         running.add(asyncio.current_task())
-        try:
-            while data := await reader.read(1000):
-                writer.write(answer if b"PING" in data else b"+OK\r\n" * data.count(b"*"))
-        except OSError:
-            pass
+        with suppress(OSError):
+            await serve(reader, writer)
         writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(serve_one, "127.0.0.1", 0)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:

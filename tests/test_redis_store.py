@@ -27,7 +27,6 @@ from barback.errors import (
     ConfigurationError,
     LeaseLost,
     NotDone,
-    SessionBusy,
     SessionStoreUnavailable,
     SessionUnreadable,
 )
@@ -272,6 +271,45 @@ async def test_a_server_that_permits_no_scripts_is_refused_when_opened(
         await RedisSessionStore(server.port).init()
 
 
+@pytest.mark.parametrize("command", ["get", "getrange", "set", "del", "pexpire"])
+async def test_a_user_that_lacks_a_command_of_the_scripts_is_refused_when_opened(
+    server: ValkeyServer, command: str
+) -> None:
+    server.ask("ACL", "SETUSER", "default", f"-{command}")
+    with pytest.raises(SessionStoreUnavailable, match="does not permit") as caught:
+        await RedisSessionStore(server.port).init()
+    assert command.upper() in str(caught.value.__cause__)
+
+
+COMMANDS = ["evalsha", "script|load", "get", "getrange", "set", "del", "pexpire", "scan"]
+IN_A_CLUSTER = ["cluster|slots", "cluster|nodes", "asking"]
+
+
+@pytest.mark.parametrize("commands", [COMMANDS, COMMANDS + IN_A_CLUSTER], ids=["one", "cluster"])
+async def test_a_user_needs_no_commands_but_those_that_are_told(
+    tmp_path: Path, commands: list[str]
+) -> None:
+    assert all(f"`{command}`" in (RedisSessionStore.__doc__ or "") for command in commands)
+    user = ["me", "on", f">{PASSWORD}", "~bots:*", *(f"+{command}" for command in commands)]
+    opened = ValkeyServer(tmp_path) if commands is COMMANDS else ValkeyCluster(tmp_path)
+    with opened as kept:
+        for server in kept.servers if isinstance(kept, ValkeyCluster) else [kept]:
+            server.ask("ACL", "SETUSER", *user)
+        url = kept.url.replace("://", f"://me:{QUOTED}@")
+        async with RedisSessionStore(url, prefix="bots:") as store:
+            written = await put(store)
+            assert [written] == [record async for record in store.all()]
+            lease = lease_on(version=written.version)
+            assert written == await store.checkout(TIM, lease)
+            assert await store.renew([lease]) == []
+            await store.commit(record_of(), lease, keep=True)
+            await store.destroy(TIM, lease)
+            await store.destroy(TIM, None)
+            assert await peek(store) is None
+        with pytest.raises(SessionStoreUnavailable, match="does not permit"):
+            await RedisSessionStore(url, prefix="barback:").init()
+
+
 async def test_a_sentinel_that_is_away_is_passed_over(redis_sentinel_url: str) -> None:
     url = redis_sentinel_url.replace("://", "://127.0.0.1:1,")
     async with RedisSessionStore(url, prefix=fresh()) as store:
@@ -496,6 +534,26 @@ async def test_scripts_that_the_server_has_forgotten_are_loaded_again(server: Va
         assert await peek(store) is None
 
 
+# Listing.
+
+
+async def test_a_listing_that_loses_its_connection_between_two_pages_says_so(
+    server: ValkeyServer,
+) -> None:
+    async with RedisSessionStore(server.url) as store:
+        await asyncio.gather(*(put(store, f"test:{number}") for number in range(1200)))
+        listing = store.all()
+        listed = [await anext(listing)]
+        await asyncio.to_thread(server.kill)
+        link = next(iter(await store._opened().listed()))
+        await until(lambda: not link.connected)
+        server.start()
+        with pytest.raises(SessionStoreUnavailable, match="lost its connection"):
+            listed.extend([record async for record in listing])
+        assert len(listed) < 1200
+        assert len([record async for record in store.all()]) == 1200
+
+
 # Time to live.
 
 
@@ -663,6 +721,33 @@ async def test_closing_answers_what_is_under_way(server: ValkeyServer) -> None:
     os.kill(server.pid, signal.SIGCONT)
 
 
+async def test_closing_lets_an_operation_load_its_script_again(server: ValkeyServer) -> None:
+    store = await RedisSessionStore(server.url).init()
+    server.ask("SCRIPT", "FLUSH")
+    checkout = asyncio.ensure_future(store.checkout(TIM, lease_on()))
+    await asyncio.sleep(0)
+    await store.close()
+    assert await checkout is None
+
+
+@pytest.mark.parametrize(("denied", "keep"), [("-del", False), ("-pexpire", True)])
+async def test_a_commit_that_was_written_is_never_called_refused(
+    server: ValkeyServer,
+    denied: str,
+    keep: bool,  # noqa: FBT001
+) -> None:
+    async with RedisSessionStore(server.url) as store:
+        lease = lease_on(term=30)
+        await store.checkout(TIM, lease)
+        server.ask("ACL", "SETUSER", "default", denied)
+        written = record_of()
+        lease.term = 90
+        await store.commit(written, lease, keep=keep)
+        assert written == await seen(store, TIM)
+        left = server.ask("PTTL", "barback:{test:tim}:lease")
+        assert (80_000 < left <= 90_000) if keep else (0 < left <= 30_000)  # it ends by itself
+
+
 async def test_a_server_that_refuses_has_surely_written_nothing(server: ValkeyServer) -> None:
     async with RedisSessionStore(server.url) as store:
         lease = lease_on()
@@ -804,6 +889,139 @@ async def test_a_session_that_two_servers_have_is_listed_once(cluster: ValkeyClu
         assert [written] == [record async for record in store.all()]
 
 
+async def test_a_slot_that_moves_while_sessions_are_listed_fails_the_listing(
+    cluster: ValkeyCluster,
+) -> None:
+    async with RedisSessionStore(cluster.url) as store:
+        await asyncio.gather(*(put(store, f"test:{number}") for number in range(100)))
+        listing = store.all()
+        listed = [await anext(listing)]
+        key = "barback:{test:tim}"
+        source = cluster.keeper_of(key)
+        cluster.move(key, next(each for each in cluster.servers if each is not source))
+        with pytest.raises(SessionStoreUnavailable, match="moved sessions"):
+            listed.extend([record async for record in listing])
+        assert len([record async for record in store.all()]) == 100
+
+
+async def test_a_session_that_moves_to_where_others_were_listed_is_not_missed(
+    cluster: ValkeyCluster,
+) -> None:
+    async with RedisSessionStore(cluster.url) as store:
+        await asyncio.gather(*(put(store, f"test:{number}") for number in range(100)))
+        for source in cluster.servers:
+            for target in cluster.servers:
+                if source is target:
+                    continue
+                key = source.ask("RANDOMKEY")
+                slot = source.ask("CLUSTER", "KEYSLOT", key)
+                cluster.begin_move(key, target)
+                listing = store.all()
+                listed = [(await anext(listing)).id]
+                source.ask("MIGRATE", "127.0.0.1", target.port, key, 0, 5000)
+                listed.extend([record.id async for record in listing])
+                assert sorted(listed) == sorted(f"test:{number}" for number in range(100))
+                for server in (target, source):
+                    server.ask("CLUSTER", "SETSLOT", slot, "NODE", target.ask("CLUSTER", "MYID"))
+
+
+async def test_slots_that_move_both_ways_fail_the_listing(cluster: ValkeyCluster) -> None:
+    first, second, _ = cluster.servers
+    async with RedisSessionStore(cluster.url) as store:
+        await asyncio.gather(*(put(store, f"test:{number}") for number in range(100)))
+        cluster.begin_move(first.ask("RANDOMKEY"), second)
+        cluster.begin_move(second.ask("RANDOMKEY"), first)
+        with pytest.raises(SessionStoreUnavailable, match="to each other"):
+            [record async for record in store.all()]
+
+
+async def test_a_slot_that_has_a_keeper_again_is_served(tmp_path: Path) -> None:
+    key = "barback:{test:tim}"
+    with ValkeyCluster(tmp_path, "--cluster-require-full-coverage", "no") as cluster:
+        async with RedisSessionStore(cluster.url) as store:
+            keeper = cluster.keeper_of(key)
+            slot = keeper.ask("CLUSTER", "KEYSLOT", key)
+            for server in cluster.servers:
+                server.ask("CLUSTER", "DELSLOTS", slot)
+            for expected in ("cluster that is down", "nobody keeps"):
+                with pytest.raises(SessionStoreUnavailable, match=expected):
+                    await peek(store)
+            keeper.ask("CLUSTER", "ADDSLOTS", slot)
+            await until(lambda: all(keeps(server, slot) for server in cluster.servers))
+            assert await peek(store) is None
+
+
+async def test_a_cluster_that_does_not_answer_is_given_up_in_time(cluster: ValkeyCluster) -> None:
+    async with RedisSessionStore(cluster.url, timeout=0.5) as store:
+        written = await put(store)
+        for server in cluster.servers:
+            os.kill(server.pid, signal.SIGSTOP)
+        for _ in range(3):
+            started = time.monotonic()
+            with pytest.raises(SessionStoreUnavailable):
+                await store.release(TIM, lease_on())
+            assert time.monotonic() - started < 1  # and not so long for each server
+        for server in cluster.servers:
+            os.kill(server.pid, signal.SIGCONT)
+        assert written == await recovered(store)
+
+
+async def test_who_keeps_what_is_learnt_from_any_server_that_answers(
+    cluster: ValkeyCluster,
+) -> None:
+    async with RedisSessionStore(cluster.url, timeout=1) as store:
+        keeper = cluster.keeper_of("barback:{test:tim}")
+        others = [server for server in cluster.servers if server is not keeper]
+        for server in others:
+            os.kill(server.pid, signal.SIGSTOP)
+        store._opened()._outdated = True  # type: ignore[attr-defined]
+        assert await peek(store) is None
+        for server in others:
+            os.kill(server.pid, signal.SIGCONT)
+
+
+async def test_closing_a_cluster_lets_an_operation_follow_its_slot(
+    cluster: ValkeyCluster, tmp_path: Path
+) -> None:
+    keeper = cluster.keeper_of("barback:{test:tim}")
+    with cluster.replica_of(keeper, tmp_path / "replica") as replica:
+        store = await RedisSessionStore(f"{cluster.url}?client_name=ours").init()
+        written = await put(store)
+        await until(lambda: replica.ask("DBSIZE") == 1)
+        replica.ask("CLUSTER", "FAILOVER")
+        await until(lambda: (replica.ask("ROLE")[0], keeper.ask("ROLE")[0]) == ("master", "slave"))
+        checkout = asyncio.ensure_future(store.checkout(TIM, lease_on()))
+        await asyncio.sleep(0)
+        await store.close()
+        assert written == await checkout
+        await until(lambda: not any(ours(server) for server in (*cluster.servers, replica)))
+
+
+async def test_closing_a_cluster_that_is_cut_short_leaves_nothing_open(
+    cluster: ValkeyCluster,
+) -> None:
+    store = await RedisSessionStore(f"{cluster.url}?client_name=ours").init()
+    for server in cluster.servers:
+        os.kill(server.pid, signal.SIGSTOP)
+    commit = asyncio.ensure_future(store.commit(record_of(), lease_on()))
+    await until(lambda: any(link._waiting() for link in store._opened()._links.values()))  # type: ignore[attr-defined]
+    store._opened()._outdated = True  # type: ignore[attr-defined]
+    read = asyncio.ensure_future(peek(store))
+    await until(lambda: store._opened()._mapping is not None)  # type: ignore[attr-defined]
+    started = time.monotonic()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await store.close()
+    with pytest.raises(CommitUnknown):
+        await commit
+    with pytest.raises(SessionStoreUnavailable, match="closed"):
+        await read
+    assert time.monotonic() - started < 3
+    for server in cluster.servers:
+        os.kill(server.pid, signal.SIGCONT)
+    await until(lambda: not any(ours(server) for server in cluster.servers))
+
+
 async def test_a_server_of_a_cluster_comes_back(cluster: ValkeyCluster) -> None:
     async with RedisSessionStore(cluster.url) as store:
         written = await put(store)
@@ -934,6 +1152,27 @@ async def test_a_commit_lost_by_a_takeover_is_refused(server: ValkeyServer) -> N
         assert server.ask("EXISTS", "barback:{test:tim}") == 0
 
 
+# The servers of these tests.
+
+
+@pytest.mark.parametrize("interruption", [TimeoutError, KeyboardInterrupt])
+def test_a_server_that_does_not_come_up_is_not_left_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interruption: type[BaseException]
+) -> None:
+    server = ValkeyServer(tmp_path)
+    started = []
+
+    def answers() -> bool:
+        started.append(server.process)
+        raise interruption
+
+    monkeypatch.setattr(server, "_answers", answers)
+    with pytest.raises(interruption):
+        server.start()
+    assert started[0] is not None
+    assert started[0].poll() is not None
+
+
 # Helpers.
 
 
@@ -996,6 +1235,11 @@ def refusals_of(server: ValkeyServer, code: str) -> int:
     return count
 
 
+def keeps(server: ValkeyServer, slot: int) -> bool:
+    """Whether somebody keeps the slot, as far as the server knows."""
+    return any(start <= slot <= end for start, end, *_ in server.ask("CLUSTER", "SLOTS"))
+
+
 async def until(ready: Any) -> None:
     async with asyncio.timeout(20):
         while not ready():
@@ -1003,14 +1247,14 @@ async def until(ready: Any) -> None:
 
 
 async def recovered(store: RedisSessionStore) -> Record | None:
-    """The record, as soon as the store works again."""
+    """The record, as soon as the store works again; nobody else may hold its session."""
+    lease = lease_on()  # it is known again if it was taken and the answer lost
     async with asyncio.timeout(20):
         while True:
-            lease = lease_on(term=0.2)
             try:
                 record = await store.checkout(TIM, lease)
                 await store.release(TIM, lease)
-            except (SessionStoreUnavailable, SessionBusy):
+            except SessionStoreUnavailable:
                 await asyncio.sleep(0.02)
             else:
                 return record

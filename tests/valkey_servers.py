@@ -59,9 +59,8 @@ class ValkeyServer:
             try:
                 self._launch()
             except RuntimeError:  # somebody else took the port meanwhile
-                self.kill()
-            else:
-                break
+                continue
+            break
         assert self.process is not None
 
     def kill(self) -> None:
@@ -127,7 +126,11 @@ class ValkeyServer:
                 stderr=output,
                 cwd=self.folder,
             )
-        wait_until(self._answers, f"the server is up: {log}")
+        try:
+            wait_until(self._answers, f"the server is up: {log}")
+        except BaseException:
+            self.kill()
+            raise
 
     def _answers(self) -> bool:
         assert self.process is not None

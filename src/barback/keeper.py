@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextvars import Context
 from typing import TYPE_CHECKING
 
 from barback.errors import HandlerTimeout, LeaseLost, NotDone
@@ -148,7 +149,8 @@ class LeaseKeeper:
     def _set_timer(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = loop.call_at(due, self._look)
+        # In no turn's context: the timer would keep that turn, with its state, alive.
+        self._timer = loop.call_at(due, self._look, context=Context())
 
     def _look(self) -> None:
         self._timer = None

@@ -20,7 +20,7 @@ from barback.record import Record
 from barback.stores import answers
 from barback.stores.base import GRACE, ONE_YEAR, Lease, LeasedStore, duration
 from barback.stores.redis_link import LinkDown
-from barback.stores.redis_scripts import CHECKOUT, COMMIT, DESTROY, RELEASE, RENEW, Script
+from barback.stores.redis_scripts import CHECKOUT, COMMIT, DESTROY, RELEASE, RENEW, Script, setup
 from barback.stores.redis_servers import Servers, open_servers, pack
 from barback.stores.redis_target import Target
 from barback.stores.url import take_options
@@ -80,8 +80,14 @@ class RedisSessionStore(LeasedStore):
     is opened again by the next operation. A session is two keys in one hash slot,
     `barback:{channel:key}` and `barback:{channel:key}:lease`, in which `{`, `}` and `%` of the id
     are percent-encoded. Leases end by the server's clock. The server itself removes a record a day
-    after its expiry. While a Cluster moves a slot key by key, a session of which one key has moved
-    is waited for, for `timeout` at most.
+    after its expiry. An ACL user needs `evalsha`, `script|load`, `get`, `getrange`, `set`, `del`
+    and `pexpire`, `scan` to list, in a Cluster `cluster|slots`, `cluster|nodes` and `asking`, by
+    Sentinel `role`, and `select` for a database other than 0.
+
+    While a Cluster moves a slot key by key, it answers for those of its sessions alone of which
+    both keys are at the same server: a new session of the slot, or one that is in no turn, has to
+    wait until the whole slot has moved. It does so for `timeout` at most, and fails then. A
+    listing during which a slot moves, or a connection is lost, fails: it might miss sessions.
 
     Durability is as the server is set up. With `appendonly yes` and `appendfsync always` a commit
     is on the disk before it is answered; with `everysec` a crash may lose a second, with snapshots
@@ -129,11 +135,10 @@ class RedisSessionStore(LeasedStore):
         return f"<{type(self).__name__} {self._target.where}>"
 
     async def init(self) -> Self:
-        """Connect, and load the scripts."""
+        """Connect, load the scripts, and see whether the user may do what they do."""
         servers = open_servers(self._target, self._timeout)
-        scripts = (CHECKOUT, COMMIT, RELEASE, RENEW, DESTROY)
         try:
-            await servers.prepare(*(script.load for script in scripts))
+            await servers.prepare(*setup(self._keys("any")))
         except BaseException as error:
             await servers.close()
             if isinstance(error, (LinkDown, ReplyError)):
@@ -245,10 +250,7 @@ class RedisSessionStore(LeasedStore):
     ) -> Any:
         """The server's answer; `writes`: without one, it may have been written or not."""
         try:
-            servers = self._opened()
-            reply = await servers.ask(key, command)
-            if load is not None and _code(reply) == "NOSCRIPT":  # it restarted, or has forgotten
-                reply = await servers.ask(key, load, command)
+            reply = await self._opened().ask(key, command, load=load)
         except LinkDown as down:
             if writes and down.sent:
                 raise answers.unknown(self.name, session_id) from _cause(down)
@@ -295,18 +297,17 @@ class RedisSessionStore(LeasedStore):
         pattern = re.sub(r"([*?\[\]\\])", r"\\\1", start) + "*}"
         seen: set[bytes] = set()
         try:
-            for link in await self._opened().listed():
-                cursor = b"0"
-                while True:
-                    scan = pack("SCAN", cursor, "MATCH", pattern, "COUNT", SCANNED)
-                    cursor, keys = _checked(await link.ask(scan))
-                    new = [key for key in dict.fromkeys(keys) if key not in seen]
-                    seen.update(new)
-                    for page in range(0, len(new), PAGE):
-                        for record in await self._read(link, new[page : page + PAGE]):
-                            yield record
-                    if cursor == b"0":
-                        break
+            servers = self._opened()
+            listed = await servers.listed()
+            for link in listed:
+                async with aclosing(_scanned(link, pattern)) as found:
+                    async for keys in found:
+                        new = [key for key in dict.fromkeys(keys) if key not in seen]
+                        seen.update(new)
+                        for page in range(0, len(new), PAGE):
+                            for record in await self._read(link, new[page : page + PAGE]):
+                                yield record
+            _check_unmoved(listed, await servers.listed())
         except (LinkDown, ReplyError) as error:
             raise self._error(error) from _cause(error)
 
@@ -329,6 +330,26 @@ class RedisSessionStore(LeasedStore):
             except SessionUnreadable as unreadable:
                 found.append(unreadable)
         return found
+
+
+def _check_unmoved(before: dict[Link, list[bytes]], after: dict[Link, list[bytes]]) -> None:
+    if before != after:
+        what = "is a cluster that moved sessions between its servers while they were listed"
+        raise LinkDown(what, sent=False)
+
+
+async def _scanned(link: Link, pattern: str) -> AsyncGenerator[list[bytes]]:
+    """Every key, at least once. What has been listed already is known to one connection only."""
+    cursor, connection = b"0", 0
+    while True:
+        scan = pack("SCAN", cursor, "MATCH", pattern, "COUNT", SCANNED)
+        cursor, keys = _checked(await link.ask(scan))
+        connection = connection or link.connections
+        if link.connections != connection:
+            raise LinkDown(f"lost its connection to {link.where} while it listed", sent=False)
+        yield keys
+        if cursor == b"0":
+            break
 
 
 def _encoded(session_id: str) -> str:

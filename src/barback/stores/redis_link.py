@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from contextvars import Context
 from typing import TYPE_CHECKING, Any, Final
 
 from barback.extras import needs_extra
@@ -23,6 +24,10 @@ __all__ = ["Link", "LinkDown", "Wire"]
 
 MOST_WAITING: Final = 10_000
 """Commands that may wait for their replies, or for a connection; more are refused."""
+
+MOMENT: Final = 0.05  # seconds a late reply is given to be read, if it is here already
+MOMENTS: Final = 20  # of them in a row, as long as something comes in each
+SLACK: Final = 0.01  # seconds by which an operation of several calls may be late
 
 _INCOMPLETE: Final = object()
 
@@ -43,7 +48,7 @@ class LinkDown(Exception):
 class Call:
     """Commands that go together; the reply to the last of them is the answer."""
 
-    __slots__ = ("answer", "data", "deadline", "replies")
+    __slots__ = ("answer", "data", "deadline", "moments", "replies")
 
     def __init__(
         self, commands: tuple[bytes, ...], answer: asyncio.Future[Any], deadline: float
@@ -52,6 +57,7 @@ class Call:
         self.replies = len(commands)
         self.answer = answer
         self.deadline = deadline
+        self.moments = 0  # given to it after its deadline
 
     def fail(self, error: LinkDown) -> None:
         """Answer it with an error, unless who asked has gone."""
@@ -83,6 +89,7 @@ class Wire(asyncio.Protocol):
         self._lost: Callable[[Exception | None], None] | None = lost
         self._changed = changed
         self.sent: deque[Call] = deque()
+        self.heard = False  # anything, since it was last set to False
         self.paused = False
         self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -103,6 +110,7 @@ class Wire(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Match replies with what was sent: first in, first out."""
+        self.heard = True
         sent = self.sent
         try:
             self._replies.feed(data)
@@ -147,7 +155,8 @@ class Link:
       that is asked meanwhile waits for the same attempt, and fails with it.
     - `timeout`: seconds within which a command must be answered, its wait for a connection
       included. A server that does not answer in time loses the connection: every command that was
-      sent over it fails, and the next one opens another.
+      sent over it fails, and the next one opens another. What came while the event loop stood
+      still is read first: nothing fails that was answered.
     - `where` is how errors call the server.
     """
 
@@ -160,6 +169,8 @@ class Link:
         connect_timeout: float,
     ) -> None:
         self.where = where
+        self.connections = 0
+        """How many there have been; the last of them gives the replies."""
         self._connect = connect
         self._timeout = timeout
         self._connect_timeout = connect_timeout
@@ -170,29 +181,38 @@ class Link:
         self._leaving = False
         self._retiring = False
         self._closed = False
-        self._change: asyncio.Future[None] | None = None
+        self._change = asyncio.Event()
 
     @property
     def connected(self) -> bool:
         """Whether a connection stands."""
         return self._wire is not None
 
-    def ask(self, *commands: bytes) -> asyncio.Future[Any]:
+    def ask(self, *commands: bytes, before: float | None = None) -> asyncio.Future[Any]:
         """The reply to the last of `commands`, which reach the server one right after another.
 
         An error that the server answers with is a result, a `hiredis.ReplyError`. The future fails
         with `LinkDown` alone. The commands are sent even if nobody awaits it.
+
+        `before`: when the operation that asks must be over, by the event loop's clock. If that is
+        sooner than `timeout` allows, they fail then, and the connection stays.
         """
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Any] = loop.create_future()
-        call = Call(commands, answer, loop.time() + self._timeout)
+        now = loop.time()
+        call = Call(commands, answer, now + self._timeout)
         if self._closed:
             call.fail(LinkDown("is closed", sent=False))
         elif self._waiting() >= MOST_WAITING:
             what = f"has {MOST_WAITING} operations waiting for {self.where}, and takes no more"
             call.fail(LinkDown(what, sent=False))
+        elif before is not None and before <= now:
+            call.fail(self._late(sent=False))
         else:
             self._unsent.append(call)
+            if before is not None and before < call.deadline - SLACK:
+                timer = loop.call_at(before, self._give_up, call, context=Context())
+                answer.add_done_callback(lambda _: timer.cancel())
             if not self._leaving:
                 self._leaving = True
                 loop.call_soon(self._leave)
@@ -209,19 +229,25 @@ class Link:
         self._closed = True
         try:
             while self._waiting():
-                self._change = asyncio.get_running_loop().create_future()
-                await self._change
+                self._change.clear()
+                await self._change.wait()
         finally:
-            wire = self._wire
-            self._cut("is closed", None)
-            if self._connecting is not None:
-                self._connecting.cancel()
-                await asyncio.wait([self._connecting])
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
+            wire, connecting = self._wire, self._connecting
+            self.abort()
+            if connecting is not None:
+                await asyncio.wait([connecting])
             if wire is not None:
                 await wire.gone
+
+    def abort(self) -> None:
+        """Close it at once; what is under way fails."""
+        self._closed = True
+        self._cut("is closed", None)
+        if self._connecting is not None:
+            self._connecting.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _waiting(self) -> int:
         return len(self._unsent) + (0 if self._wire is None else len(self._wire.sent))
@@ -232,18 +258,20 @@ class Link:
         if self._wire is not None:
             self._go_on()
         elif self._unsent and self._connecting is None:
-            self._connecting = asyncio.ensure_future(self._open())
+            # The context of who asks first would live as long as the connection.
+            loop = asyncio.get_running_loop()
+            self._connecting = loop.create_task(self._open(), context=Context())
 
     def _go_on(self) -> None:
         wire = self._wire
-        if self._change is not None and not self._change.done():
-            self._change.set_result(None)
+        self._change.set()
         if wire is None:
             return
         if self._retiring:
             if not wire.sent:
                 self._cut("is on its way to another server", None)
         elif self._unsent and wire.ready and not self._leaving:
+            self._drop_overdue()
             calls, self._unsent = self._unsent, deque()
             wire.send(calls)
 
@@ -255,6 +283,7 @@ class Link:
             self._fail_unsent(f"could not connect to {self.where}", error)
         else:
             self._wire = Wire(connection, lost=self._lost, changed=self._go_on)
+            self.connections += 1
         finally:
             self._connecting = None
         self._go_on()
@@ -263,7 +292,7 @@ class Link:
         cause = error or ConnectionResetError("The server closed the connection.")
         self._cut(f"lost its connection to {self.where}", cause)
 
-    def _cut(self, what: str, cause: Exception | None) -> None:
+    def _cut(self, what: str, cause: BaseException | None) -> None:
         """Close the connection. What was sent fails; what was not goes by the next one."""
         wire, self._wire = self._wire, None
         self._retiring = False
@@ -277,7 +306,7 @@ class Link:
             self._leave()
         self._go_on()
 
-    def _fail_unsent(self, what: str, cause: Exception | None) -> None:
+    def _fail_unsent(self, what: str, cause: BaseException | None) -> None:
         calls, self._unsent = self._unsent, deque()
         for call in calls:
             call.fail(LinkDown(what, sent=False, cause=cause))
@@ -287,18 +316,49 @@ class Link:
     def _watch(self) -> None:
         if self._timer is None:
             first = self._wire.sent[0] if self._wire and self._wire.sent else self._unsent[0]
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_at(first.deadline, self._look)
+            self._look_at(first.deadline)
+
+    def _look_at(self, when: float) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_at(when, self._look, context=Context())
 
     def _look(self) -> None:
-        """Give up what is overdue, and set the timer for what is not."""
+        """Give up what is overdue, and set the timer for what is not.
+
+        Before it cuts a connection it looks once more, a moment later, and goes on so while there
+        is something to read: the event loop may have stood still while the server answered.
+        """
         self._timer = None
+        self._drop_overdue()
         now = asyncio.get_running_loop().time()
-        late = f"got no answer from {self.where} within {self._timeout:g} seconds"
-        while self._unsent and self._unsent[0].deadline <= now:
-            self._unsent.popleft().fail(LinkDown(late, sent=False, cause=TimeoutError()))
-        if self._wire is not None and self._wire.sent and self._wire.sent[0].deadline <= now:
-            self._cut(late, TimeoutError())
+        wire = self._wire
+        if wire is not None and wire.sent and wire.sent[0].deadline <= now:
+            first = wire.sent[0]
+            if first.moments == 0 or (wire.heard and first.moments < MOMENTS):
+                first.moments += 1
+                wire.heard = False
+                self._look_at(now + MOMENT)
+                return
+            late = self._late(sent=True)
+            self._cut(late.what, late.__cause__)
         self._go_on()
         if self._waiting():
             self._watch()
+
+    def _drop_overdue(self) -> None:
+        """What has waited for too long is not sent any more."""
+        now = asyncio.get_running_loop().time()
+        while self._unsent and self._unsent[0].deadline <= now:
+            self._unsent.popleft().fail(self._late(sent=False))
+
+    def _give_up(self, call: Call) -> None:
+        """The operation's time is over, but not that of the connection."""
+        sent = call not in self._unsent
+        if not sent:
+            self._unsent.remove(call)
+        call.fail(self._late(sent=sent))
+        self._change.set()
+
+    def _late(self, *, sent: bool) -> LinkDown:
+        what = f"got no answer from {self.where} within {self._timeout:g} seconds"
+        return LinkDown(what, sent=sent, cause=TimeoutError())

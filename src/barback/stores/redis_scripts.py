@@ -1,8 +1,8 @@
 """What a Redis or Valkey server runs for a store: each script is one step that nobody interrupts.
 
 KEYS are a session's record and lease, or its lease alone; ARGV[1] is the lease's token. A record's
-value begins with its version, in 16 hexadecimal digits. Whatever may fail comes before the first
-write: a script that is answered by an error has written nothing.
+value begins with its version, in 16 hexadecimal digits. Whatever may fail comes before the record
+is written, or is done by `pcall`: a script that is answered by an error has left it as it was.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 
 from barback.stores.redis_servers import pack
 
-__all__ = ["CHECKOUT", "COMMIT", "DESTROY", "RELEASE", "RENEW", "Script"]
+__all__ = ["CHECKOUT", "COMMIT", "DESTROY", "RELEASE", "RENEW", "Script", "setup"]
 
 
 class Script:
@@ -42,10 +42,10 @@ COMMIT: Final = Script(
     """\
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
 if redis.call('GETRANGE', KEYS[1], 0, 15) ~= ARGV[2] then return 0 end
+if ARGV[5] ~= '' then redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[5]) end
 if ARGV[4] == '' then redis.call('SET', KEYS[1], ARGV[3])
 else redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[4]) end
-if ARGV[5] == '' then redis.call('DEL', KEYS[2])
-else redis.call('PEXPIRE', KEYS[2], ARGV[5]) end
+if ARGV[5] == '' then redis.pcall('DEL', KEYS[2]) end -- or else it ends by itself
 return 1""",
 )
 RELEASE: Final = Script(
@@ -67,3 +67,24 @@ if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
 redis.call('DEL', KEYS[1], KEYS[2])
 return 1""",
 )
+PERMITTED: Final = Script(
+    0,
+    """\
+local record, lease = ARGV[1], ARGV[2]
+local needed = {{'GET', record}, {'GETRANGE', record, 0, 15}, {'SET', record, '', 'PX', 1},
+                {'GET', lease}, {'SET', lease, '', 'PX', 1}, {'PEXPIRE', lease, 1},
+                {'DEL', record, lease}}
+for _, command in ipairs(redis.acl_check_cmd and needed or {}) do -- it is there from Redis 7
+  if not redis.acl_check_cmd(unpack(command)) then
+    return redis.error_reply('NOPERM the scripts use ' .. command[1])
+  end
+end
+return 1""",
+)
+"""Asks whether the user may do what the others do, to a record and a lease like those given."""
+
+
+def setup(keys: tuple[bytes, bytes]) -> list[bytes]:
+    """The commands that get a server ready; an error in reply to one means that it cannot be."""
+    scripts = (CHECKOUT, COMMIT, RELEASE, RENEW, DESTROY, PERMITTED)
+    return [*(script.load for script in scripts), PERMITTED.call(*keys)]

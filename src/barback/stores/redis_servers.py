@@ -7,7 +7,9 @@ same from outside.
 from __future__ import annotations
 
 import asyncio
+import math
 from abc import ABC, abstractmethod
+from graphlib import CycleError, TopologicalSorter
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,7 +21,7 @@ with needs_extra("redis"):
     from redis.crc import key_slot
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable
 
     from barback.stores.redis_target import Address, Target
 
@@ -31,6 +33,7 @@ SLOTS: Final = 16384
 PAUSE: Final = 0.02  # seconds, before a cluster that is moving a slot is asked again
 ASKING: Final[bytes] = _pack(("ASKING",))
 SHARDS: Final[bytes] = _pack(("CLUSTER", "SLOTS"))
+NODES: Final[bytes] = _pack(("CLUSTER", "NODES"))
 REDIRECTIONS: Final = frozenset({"MOVED", "ASK", "TRYAGAIN"})
 AT_ONCE: Final = (0.0, 0.0)  # redirections in a row that are followed without a pause
 UNKNOWN: Final = (None, b"", b"?")  # the host of a server that does not know its own address
@@ -55,25 +58,64 @@ class Servers(ABC):
         self.where = target.where
         self._target = target
         self._timeout = timeout
+        self._under_way = 0
+        self._settled = asyncio.Event()
+        self._closing = False
 
     @abstractmethod
     async def prepare(self, *commands: bytes) -> None:
         """Connect, and give every server these commands. Raises `LinkDown` or `ReplyError`."""
 
-    @abstractmethod
-    async def ask(self, key: bytes, *commands: bytes) -> Any:
-        """The reply to the last of `commands`, all about `key`; it may be a `ReplyError`.
+    async def ask(self, key: bytes, command: bytes, *, load: bytes | None = None) -> Any:
+        """The reply to a command about `key`, within `timeout`; it may be a `ReplyError`.
 
+        `load` is the command that comes before it where the server has forgotten its script.
         Raises `LinkDown`.
         """
+        if self._closing:
+            raise LinkDown("is closed", sent=False)
+        before = asyncio.get_running_loop().time() + self._timeout
+        self._under_way += 1
+        try:
+            reply = await self._ask(before, key, command)
+            forgotten = isinstance(reply, ReplyError) and str(reply).startswith("NOSCRIPT")
+            if load is not None and forgotten:
+                reply = await self._ask(before, key, load, command)
+            return reply
+        finally:
+            self._under_way -= 1
+            self._settled.set()
 
     @abstractmethod
-    async def listed(self) -> list[Link]:
-        """A link for listing, apart from that for turns, to each server that keeps records."""
+    async def listed(self) -> dict[Link, list[bytes]]:
+        """For each server that keeps records a link for listing, and the slots that it keeps.
 
-    @abstractmethod
+        The links are to be listed in this order, and who has done so asks again: if it is not the
+        same then, sessions may have moved past the list. Raises `LinkDown` or `ReplyError`.
+        """
+
     async def close(self) -> None:
         """Wait for what is under way, and disconnect."""
+        self._closing = True
+        try:
+            while self._under_way:
+                self._settled.clear()
+                await self._settled.wait()
+            await self._disconnect()
+        finally:
+            self._abort()
+
+    @abstractmethod
+    async def _ask(self, before: float, key: bytes, *commands: bytes) -> Any:
+        """The reply to the last of `commands`, all about `key`."""
+
+    @abstractmethod
+    async def _disconnect(self) -> None:
+        """Close every link."""
+
+    @abstractmethod
+    def _abort(self) -> None:
+        """Close every link at once."""
 
     def _link(self, where: str, connect: Callable[[], Awaitable[Any]]) -> Link:
         limit = self._target.connect_timeout
@@ -90,23 +132,26 @@ class Server(Servers):
 
     async def prepare(self, *commands: bytes) -> None:
         """See `Servers.prepare`."""
-        _raise_error(await self._turns.ask(*commands))
+        for reply in await asyncio.gather(*map(self._turns.ask, commands)):
+            _raise_error(reply)
 
-    async def ask(self, key: bytes, *commands: bytes) -> Any:  # noqa: ARG002 - it has all keys
-        """See `Servers.ask`."""
-        reply = await self._turns.ask(*commands)
+    async def listed(self) -> dict[Link, list[bytes]]:
+        """See `Servers.listed`."""
+        return {self._listing: []}
+
+    async def _ask(self, before: float, key: bytes, *commands: bytes) -> Any:  # noqa: ARG002 - it has all keys
+        reply = await self._turns.ask(*commands, before=before)
         if isinstance(reply, ReplyError) and "READONLY" in str(reply):
             self._turns.retire()  # it is a primary no more: the Sentinels name another
             self._listing.retire()
         return reply
 
-    async def listed(self) -> list[Link]:
-        """See `Servers.listed`."""
-        return [self._listing]
-
-    async def close(self) -> None:
-        """See `Servers.close`."""
+    async def _disconnect(self) -> None:
         await asyncio.gather(self._turns.close(), self._listing.close())
+
+    def _abort(self) -> None:
+        self._turns.abort()
+        self._listing.abort()
 
 
 class Cluster(Servers):
@@ -122,30 +167,51 @@ class Cluster(Servers):
         self._outdated = True
         self._mapping: asyncio.Task[None] | None = None
         self._retired: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     async def prepare(self, *commands: bytes) -> None:
         """See `Servers.prepare`."""
         await self._map()
         links = [self._to(address) for address in self._addresses()]
-        for reply in await asyncio.gather(*(link.ask(*commands) for link in links)):
+        asked = [link.ask(command) for link in links for command in commands]
+        for reply in await asyncio.gather(*asked):
             _raise_error(reply)
 
-    async def ask(self, key: bytes, *commands: bytes) -> Any:
-        """See `Servers.ask`."""
-        if self._outdated:
-            await self._map()
+    async def listed(self) -> dict[Link, list[bytes]]:
+        """See `Servers.listed`. A server comes before those that it is moving a slot to."""
+        await self._map()
+        links = [self._to(address, listing=True) for address in self._addresses()]
+        told = {}
+        order: TopologicalSorter[bytes] = TopologicalSorter()
+        for link, reply in zip(
+            links, await asyncio.gather(*(link.ask(NODES) for link in links)), strict=True
+        ):
+            _raise_error(reply)
+            name, slots = _own(reply)
+            told[name] = link, slots
+            order.add(name, *_others(slots, b"-<-"))
+            for other in _others(slots, b"->-"):
+                order.add(other, name)
+        try:
+            return dict(told[name] for name in order.static_order() if name in told)
+        except CycleError as error:
+            what = "is a cluster of which two servers move slots to each other"
+            raise LinkDown(what, sent=False, cause=error) from None
+
+    async def _ask(self, before: float, key: bytes, *commands: bytes) -> Any:
         slot = key_slot(key)
+        if self._outdated or self._slots[slot] is None:
+            await self._map(before)
         address = self._slots[slot]
         if address is None:
             raise LinkDown("is a cluster in which nobody keeps a part of the keys", sent=False)
         loop = asyncio.get_running_loop()
-        give_up_at = loop.time() + self._timeout
         *first, last = commands
         asking: tuple[bytes, ...] = ()
         for pause in chain(AT_ONCE, repeat(PAUSE)):
-            reply = await self._ask_one(address, *first, *asking, last)
+            reply = await self._ask_one(before, address, *first, *asking, last)
             code, _, rest = str(reply).partition(" ") if isinstance(reply, ReplyError) else NO_ERROR
-            if code not in REDIRECTIONS or loop.time() > give_up_at:
+            if code not in REDIRECTIONS or loop.time() + PAUSE > before:
                 break
             await asyncio.sleep(PAUSE if code == "TRYAGAIN" else pause)
             if code == "TRYAGAIN":
@@ -156,21 +222,10 @@ class Cluster(Servers):
                 self._slots[slot] = address
         return reply
 
-    async def listed(self) -> list[Link]:
-        """See `Servers.listed`."""
-        await self._map()
-        return [self._to(address, listing=True) for address in self._addresses()]
-
-    async def close(self) -> None:
-        """See `Servers.close`."""
-        if self._mapping is not None:
-            await asyncio.wait([self._mapping])
-        await asyncio.gather(*(link.close() for link in self._links.values()), *self._retired)
-
-    async def _ask_one(self, address: Address, *commands: bytes) -> Any:
+    async def _ask_one(self, before: float, address: Address, *commands: bytes) -> Any:
         """The reply of one server. Where it has none, or no cluster, learn anew who keeps what."""
         try:
-            reply = await self._to(address).ask(*commands)
+            reply = await self._to(address).ask(*commands, before=before)
         except LinkDown:
             self._outdated = True
             raise
@@ -178,12 +233,30 @@ class Cluster(Servers):
             self._outdated = True
         return reply
 
+    async def _disconnect(self) -> None:
+        self._closed = True
+        mapping = self._mapping
+        if mapping is not None:
+            mapping.cancel()
+            await asyncio.wait([mapping])
+        await asyncio.gather(*(link.close() for link in self._links.values()), *self._retired)
+
+    def _abort(self) -> None:
+        self._closed = True
+        for task in (self._mapping, *self._retired):
+            if task is not None:
+                task.cancel()
+        for link in self._links.values():
+            link.abort()
+
     def _addresses(self) -> list[Address]:
         return [address for address in dict.fromkeys(self._slots) if address is not None]
 
     def _to(self, address: Address, *, listing: bool = False) -> Link:
         link = self._links.get((address, listing))
         if link is None:
+            if self._closed:
+                raise LinkDown("is closed", sent=False)
             host, port = address
 
             def connect() -> Coroutine[Any, Any, Any]:
@@ -192,12 +265,21 @@ class Cluster(Servers):
             link = self._links[address, listing] = self._link(f"{host}:{port}", connect)
         return link
 
-    async def _map(self) -> None:
+    async def _map(self, before: float = math.inf) -> None:
         """Learn who keeps which slot; all who need to know share one question."""
+        if self._closed:
+            raise LinkDown("is closed", sent=False)
         if self._mapping is None:
             self._mapping = asyncio.ensure_future(self._learn())
             self._mapping.add_done_callback(self._learned)
-        await asyncio.shield(self._mapping)
+        mapping = self._mapping
+        left = None if before == math.inf else before - asyncio.get_running_loop().time()
+        await asyncio.wait([mapping], timeout=left)
+        if not mapping.done():
+            raise self._unreachable(TimeoutError())
+        if mapping.cancelled():
+            raise LinkDown("is closed", sent=False)
+        mapping.result()
 
     def _learned(self, mapping: asyncio.Task[None]) -> None:
         self._mapping = None
@@ -205,31 +287,42 @@ class Cluster(Servers):
             mapping.exception()  # who asked has heard of it, unless they have all gone
 
     async def _learn(self) -> None:
-        """Ask the servers, one after another, those that are connected first."""
+        """Ask all the servers side by side; the first that knows is believed."""
         known = dict.fromkeys([*self._addresses(), *self._target.addresses])
-        failed: Exception | None = None
-        for address in sorted(known, key=lambda each: not self._to(each).connected):
-            try:
-                reply = await self._to(address).ask(SHARDS)
-                _raise_error(reply)
-            except (LinkDown, ReplyError) as error:
-                failed = error
-                continue
-            slots: list[Address | None] = [None] * SLOTS
-            for start, end, (host, port, *_), *_ in reply:
-                known_as = address[0] if host in UNKNOWN else host.decode()
-                primary = self._mapped(known_as, int(port))
-                slots[start : end + 1] = [primary] * (end + 1 - start)
-            if reply:
-                self._slots = slots
-                self._outdated = False
-                self._retire_links()
-                return
+        asked = {self._to(address).ask(SHARDS): address for address in known}
+        waiting: Iterable[asyncio.Future[Any]] = set(asked)
+        failed: BaseException | None = None
+        try:
+            while waiting:
+                answered, waiting = await asyncio.wait(waiting, return_when="FIRST_COMPLETED")
+                told = {future: future.exception() or future.result() for future in answered}
+                for future, reply in told.items():
+                    if isinstance(reply, BaseException):
+                        failed = reply
+                    elif reply:
+                        self._take(reply, asked[future])
+                        return
+        finally:
+            for future in waiting:
+                future.cancel()
+        raise self._unreachable(failed)
+
+    def _take(self, shards: list[Any], told_by: Address) -> None:
+        slots: list[Address | None] = [None] * SLOTS
+        for start, end, (host, port, *_), *_ in shards:
+            known_as = told_by[0] if host in UNKNOWN else host.decode()
+            primary = self._mapped(known_as, int(port))
+            slots[start : end + 1] = [primary] * (end + 1 - start)
+        self._slots = slots
+        self._outdated = False
+        self._retire_links()
+
+    def _unreachable(self, failed: BaseException | None) -> LinkDown:
         what = f"is a cluster that could not be reached at {self.where}"
         if isinstance(failed, ReplyError):
             what = f"is no cluster, or one that does not work, at {self.where}"
         cause = failed.__cause__ if isinstance(failed, LinkDown) else failed
-        raise LinkDown(what, sent=False, cause=cause)
+        return LinkDown(what, sent=False, cause=cause)
 
     def _retire_links(self) -> None:
         """Close the links to servers that keep nothing any more."""
@@ -253,3 +346,14 @@ class Cluster(Servers):
 def _raise_error(reply: object) -> None:
     if isinstance(reply, ReplyError):
         raise reply
+
+
+def _own(nodes: bytes) -> tuple[bytes, list[bytes]]:
+    """What a server says of itself in CLUSTER NODES: its name and its slots, moving ones last."""
+    own = next(words for words in map(bytes.split, nodes.splitlines()) if b"myself" in words[2])
+    return own[0], own[8:]
+
+
+def _others(slots: list[bytes], arrow: bytes) -> list[bytes]:
+    """The servers to which (`->-`) or from which (`-<-`) slots are moving."""
+    return [slot.partition(arrow)[2][:-1] for slot in slots if arrow in slot]
