@@ -958,7 +958,7 @@ def test_a_url_of_an_atlas_cluster_is_taken() -> None:
     )
     assert isinstance(store, MongoSessionStore)
     assert store.expires_in is None
-    assert store._where == "cluster0.example.net"
+    assert store.where == "cluster0.example.net"
 
 
 @pytest.mark.parametrize(

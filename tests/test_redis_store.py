@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import redis.asyncio
@@ -179,6 +180,12 @@ def test_sentinels_have_credentials_of_their_own() -> None:
         "redis+carrier://host",
         "http://host",
         "me:s3cr3t@host",
+        "127.0.0.1:6380",
+        "unix://run/redis.sock",
+        "redis+unix://:s3cr3t@run/redis.sock",
+        "redis://host:99999",
+        0,
+        99_999,
         True,
         None,
         4.5,
@@ -237,10 +244,27 @@ async def test_a_server_that_is_not_there_is_named_at_once() -> None:
     assert "s3cr3t" not in shown(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("redis://127.0.0.1:1", "the connection was refused"),
+        ("redis://no.such.host.invalid", "no such host is known"),
+        ("unix:///no/such/redis.sock", "there is no such socket"),
+        ("redis://127.0.0.1:{port}/99", "it has no database of that number"),
+    ],
+)
+async def test_why_there_is_no_connection_is_said(url: str, why: str, redis_url: str) -> None:
+    port = urlsplit(redis_url).port
+    with pytest.raises(SessionStoreUnavailable, match=why):
+        await RedisSessionStore(url.format(port=port)).init()
+
+
 async def test_a_wrong_password_is_said_and_not_shown(locked: ValkeyServer) -> None:
     for password in ("wr0ng", None):
         store = RedisSessionStore(locked.port, host="127.0.0.1", password=password)
-        with pytest.raises(SessionStoreUnavailable, match=str(locked.port)) as caught:
+        with pytest.raises(
+            SessionStoreUnavailable, match=f"{locked.port}: it does not accept the user"
+        ) as caught:
             await store.init()
         assert "wr0ng" not in shown(caught.value) + repr(store)
 

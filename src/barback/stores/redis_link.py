@@ -8,6 +8,8 @@ on the transport belongs to a `Wire`, which reads replies with hiredis.
 from __future__ import annotations
 
 import asyncio
+import socket
+import ssl
 from collections import deque
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, Final
@@ -28,6 +30,15 @@ MOST_WAITING: Final = 10_000
 MOMENT: Final = 0.05  # seconds a late reply is given to be read, if it is here already
 MOMENTS: Final = 20  # of them in a row, as long as something comes in each
 SLACK: Final = 0.01  # seconds by which an operation of several calls may be late
+
+REASONS: Final[tuple[tuple[type[BaseException], str], ...]] = (
+    (ssl.SSLError, "TLS could not be agreed on"),
+    (socket.gaierror, "no such host is known"),
+    (ConnectionRefusedError, "the connection was refused"),
+    (FileNotFoundError, "there is no such socket"),
+    (PermissionError, "this user may not"),
+    (TimeoutError, "there was no answer in time"),
+)
 
 _INCOMPLETE: Final = object()
 
@@ -280,7 +291,7 @@ class Link:
             async with asyncio.timeout(self._connect_timeout):
                 connection = await self._connect()
         except Exception as error:  # noqa: BLE001 - of whatever client; it is the cause
-            self._fail_unsent(f"could not connect to {self.where}", error)
+            self._fail_unsent(f"could not connect to {self.where}: {_reason(error)}", error)
         else:
             self._wire = Wire(connection, lost=self._lost, changed=self._go_on)
             self.connections += 1
@@ -362,3 +373,22 @@ class Link:
     def _late(self, *, sent: bool) -> LinkDown:
         what = f"got no answer from {self.where} within {self._timeout:g} seconds"
         return LinkDown(what, sent=sent, cause=TimeoutError())
+
+
+def _reason(error: BaseException) -> str:
+    """Why there is no connection, by the kinds of errors: their words may hold more than is wanted.
+
+    A client's own error has the system's behind it.
+    """
+    chain = [error]
+    while (behind := chain[-1].__cause__ or chain[-1].__context__) is not None:
+        chain.append(behind)
+    for each in chain:
+        if type(each).__name__.startswith("Authentication"):
+            return "it does not accept the user or the password, or wants one"
+        if "DB index" in str(each) or str(each) == "Invalid Database":
+            return "it has no database of that number"
+        for kind, words in REASONS:
+            if isinstance(each, kind):
+                return words
+    return type(error).__name__

@@ -67,6 +67,9 @@ class Target:
         if self.addresses and not given.keys().isdisjoint({"host", "port"}):
             raise _cannot("the URL of a cluster or of Sentinels names the hosts")
         self.settings.update(given)
+        port = self.settings.get("port", 6379)
+        if not isinstance(port, int) or not 0 < port < 65536:  # noqa: PLR2004 - there are no more
+            raise _cannot("a port is a whole number from 1 to 65535")
         self._check()
 
     @property
@@ -134,9 +137,11 @@ class Target:
         scheme, separator, rest = url.partition("://")
         family, _, kind = scheme.lower().replace("valkey", "redis").partition("+")
         if not separator:
-            raise _cannot(UNREADABLE)
+            raise _cannot("its URL has no kind: write redis://host:6379, or give the port alone")
         if family == "unix" or (family, kind) == ("redis", "unix"):
             family, kind = "unix", ""
+            if not rest.partition("?")[0].rpartition("@")[2].startswith("/"):
+                raise _cannot("a socket's URL has three slashes: unix:///run/redis.sock")
         elif family not in {"redis", "rediss"} or kind not in {"", "cluster", "sentinel"}:
             raise _cannot(f"it has no URLs of the kind {scheme!r}")
         path = "" if family == "unix" else self._read_address(kind, rest)
