@@ -22,7 +22,7 @@ from barback.events import Event, User
 from barback.record import Record
 from barback.stores.base import Lease
 from barback.stores.file import FileSessionStore
-from barback.stores.file_records import RecordFiles
+from barback.stores.file.records import RecordFiles
 from barback.testing.contract_tools import record_of
 
 

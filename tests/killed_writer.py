@@ -21,7 +21,7 @@ from barback.errors import SessionBusy
 from barback.record import Record, new_version
 from barback.stores.base import Lease
 from barback.stores.file import FileSessionStore
-from barback.stores.file_records import RecordFiles
+from barback.stores.file.records import RecordFiles
 
 SESSION = "test:hot"
 TERM = 0.1

@@ -19,7 +19,7 @@ import pytest
 
 from barback.errors import LeaseLost, SessionBusy, SessionStoreUnavailable
 from barback.stores.file import FileSessionStore
-from barback.stores.file_leases import LeaseFiles
+from barback.stores.file.leases import LeaseFiles
 from barback.stores.folder import try_lock, unlock
 from barback.testing.contract_tools import TIM, lease_on, peek, put, record_of
 

@@ -36,7 +36,7 @@ from barback.errors import (
 from barback.record import Record
 from barback.stores.base import ONE_YEAR, Lease
 from barback.stores.file import FileSessionStore
-from barback.stores.file_records import OURS, RecordFiles, file_name
+from barback.stores.file.records import OURS, RecordFiles, file_name
 from barback.stores.folder import sync, try_lock
 from barback.testing.contract_tools import lease_on, peek
 

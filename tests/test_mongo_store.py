@@ -37,8 +37,8 @@ from barback.record import Record
 from barback.state import encode_state
 from barback.stores.base import GRACE, Lease, LeasedStore, SessionStore
 from barback.stores.mongo import MongoSessionStore
-from barback.stores.mongo_document import document_of, record_of
-from barback.stores.mongo_failures import discreet
+from barback.stores.mongo.document import document_of, record_of
+from barback.stores.mongo.failures import discreet
 from barback.stores.url import open_store
 from barback.testing.contract import ListedStoreContract
 from barback.testing.contract_tools import TIM, lease_on, now, peek, put

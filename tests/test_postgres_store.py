@@ -20,7 +20,7 @@ from barback.errors import (
 )
 from barback.stores.base import GRACE, LeasedStore, SessionStore
 from barback.stores.postgres import PostgresSessionStore
-from barback.stores.postgres_sql import after, text, untext
+from barback.stores.postgres.sql import after, text, untext
 from barback.sweeper import sweep
 from barback.testing.contract import ListedStoreContract
 from barback.testing.contract_leases import LeasesContract

@@ -18,9 +18,9 @@ import hiredis
 import pytest
 from redis.asyncio.connection import Connection
 
-from barback.stores import redis_link
-from barback.stores.redis_link import Link, LinkDown
-from barback.stores.redis_servers import pack
+from barback.stores.redis import link as redis_link
+from barback.stores.redis.link import Link, LinkDown
+from barback.stores.redis.servers import pack
 from tests.valkey_servers import ValkeyServer
 
 PING = pack("PING")

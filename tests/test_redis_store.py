@@ -34,7 +34,7 @@ from barback.errors import (
 from barback.record import Record
 from barback.stores.base import GRACE, LeasedStore, SessionStore
 from barback.stores.redis import RedisSessionStore
-from barback.stores.redis_servers import pack
+from barback.stores.redis.servers import pack
 from barback.stores.url import open_store
 from barback.testing.contract import ListedStoreContract
 from barback.testing.contract_sessions import HOSTILE_IDS

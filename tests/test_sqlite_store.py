@@ -31,8 +31,8 @@ from barback.errors import (
 )
 from barback.stores.base import LeasedStore, SessionStore
 from barback.stores.sqlite import SQLiteSessionStore
-from barback.stores.sqlite_database import DUE, FIRST_PAGE, KEPT, NEXT_BLOBS, NEXT_PAGE
-from barback.stores.sqlite_file import LAYOUT, OURS
+from barback.stores.sqlite.database import DUE, FIRST_PAGE, KEPT, NEXT_BLOBS, NEXT_PAGE
+from barback.stores.sqlite.file import LAYOUT, OURS
 from barback.stores.url import open_store
 from barback.testing import ListedStoreContract
 from barback.testing.contract_tools import TIM, lease_on, now, peek, put, record_of

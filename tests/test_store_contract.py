@@ -9,7 +9,7 @@ import pytest
 
 from barback.stores.base import LeasedStore, SessionStore
 from barback.stores.file import FileSessionStore
-from barback.stores.file_records import file_name
+from barback.stores.file.records import file_name
 from barback.stores.memory import MemorySessionStore
 from barback.testing.contract import ListedStoreContract, StoreContract
 

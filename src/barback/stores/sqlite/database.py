@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 from barback.errors import BarbackError, SessionUnreadable
 from barback.record import Record
 from barback.stores import answers
-from barback.stores.sqlite_file import LAYOUT, NAME, DatabaseFile
+from barback.stores.sqlite.file import LAYOUT, NAME, DatabaseFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -19,10 +19,10 @@ from barback.options import seconds
 from barback.record import Record
 from barback.stores import answers
 from barback.stores.base import GRACE, ONE_YEAR, Lease, LeasedStore, duration
-from barback.stores.redis_link import LinkDown
-from barback.stores.redis_scripts import CHECKOUT, COMMIT, DESTROY, RELEASE, RENEW, Script, setup
-from barback.stores.redis_servers import Servers, open_servers, pack
-from barback.stores.redis_target import Target
+from barback.stores.redis.link import LinkDown
+from barback.stores.redis.scripts import CHECKOUT, COMMIT, DESTROY, RELEASE, RENEW, Script, setup
+from barback.stores.redis.servers import Servers, open_servers, pack
+from barback.stores.redis.target import Target
 from barback.stores.url import take_options
 
 with needs_extra("redis"):
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from typing import Self
 
-    from barback.stores.redis_link import Link
+    from barback.stores.redis.link import Link
 
 __all__ = ["RedisSessionStore"]
 

@@ -12,9 +12,9 @@ from barback.options import count
 from barback.options import seconds as in_seconds
 from barback.stores import answers
 from barback.stores.base import ONE_YEAR, Lease, LeasedStore, duration
-from barback.stores.mongo_document import record_of
-from barback.stores.mongo_failures import discreet, may_be_applied, words_for
-from barback.stores.mongo_updates import NOTHING_YET, held, renewing, replacing, taking
+from barback.stores.mongo.document import record_of
+from barback.stores.mongo.failures import discreet, may_be_applied, words_for
+from barback.stores.mongo.updates import NOTHING_YET, held, renewing, replacing, taking
 from barback.stores.url import take_options
 
 with needs_extra("mongo"):
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pymongo.asynchronous.collection import AsyncCollection
 
     from barback.record import Record
-    from barback.stores.mongo_updates import Document
+    from barback.stores.mongo.updates import Document
 
 __all__ = ["MongoSessionStore"]
 

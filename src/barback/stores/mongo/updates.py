@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from barback.extras import needs_extra
 from barback.stores.base import GRACE, Lease
-from barback.stores.mongo_document import document_of
+from barback.stores.mongo.document import document_of
 
 with needs_extra("mongo"):
     from bson.int64 import Int64

@@ -16,9 +16,9 @@ from barback.errors import ConfigurationError, SessionStoreUnavailable, SessionU
 from barback.options import seconds
 from barback.stores import answers
 from barback.stores.base import ONE_YEAR, LeasedStore, duration
-from barback.stores.file_leases import SHARDS
-from barback.stores.file_records import RecordFiles, file_path
-from barback.stores.file_sessions import Place, SessionFiles
+from barback.stores.file.leases import SHARDS
+from barback.stores.file.records import RecordFiles, file_path
+from barback.stores.file.sessions import Place, SessionFiles
 from barback.stores.url import parse_url
 from barback.stores.worker import Worker
 

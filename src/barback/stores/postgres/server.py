@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 from barback.errors import ConfigurationError, SessionStoreUnavailable
 from barback.extras import needs_extra
 from barback.stores import answers
-from barback.stores.postgres_pipeline import Lost, Outcome, Refused, Statement, exchange, is_alive
+from barback.stores.postgres.pipeline import Lost, Outcome, Refused, Statement, exchange, is_alive
 
 with needs_extra("postgres"):
     import psycopg
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from psycopg.pq.abc import PGconn, PGresult
 
-    from barback.stores.postgres_sql import Statements
+    from barback.stores.postgres.sql import Statements
 
 __all__ = ["Server", "rows_of"]
 

@@ -9,15 +9,15 @@ from weakref import WeakSet
 
 from barback.errors import SessionStoreUnavailable
 from barback.stores import answers
-from barback.stores.file_leases import LeaseFiles
-from barback.stores.file_records import RecordFiles
+from barback.stores.file.leases import LeaseFiles
+from barback.stores.file.records import RecordFiles
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from barback.record import Record
     from barback.stores.base import Lease
-    from barback.stores.file_leases import LockedLeases
+    from barback.stores.file.leases import LockedLeases
 
 __all__ = ["Place", "SessionFiles"]
 

@@ -15,8 +15,8 @@ from barback.errors import ConfigurationError, SessionUnreadable
 from barback.options import seconds
 from barback.stores import answers
 from barback.stores.base import ONE_YEAR, Lease, LeasedStore, duration
-from barback.stores.sqlite_database import Database, Job
-from barback.stores.sqlite_file import MEMORY, NAME
+from barback.stores.sqlite.database import Database, Job
+from barback.stores.sqlite.file import MEMORY, NAME
 from barback.stores.trips import Trips
 from barback.stores.url import parse_url
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from barback.record import Record
-    from barback.stores.sqlite_database import Row
+    from barback.stores.sqlite.database import Row
     from barback.stores.trips import Operation
 
 __all__ = ["SQLiteSessionStore"]

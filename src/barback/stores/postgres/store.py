@@ -15,9 +15,9 @@ from barback.options import count, seconds
 from barback.record import Record
 from barback.stores import answers
 from barback.stores.base import ONE_YEAR, Lease, LeasedStore, duration
-from barback.stores.postgres_pipeline import Lost, Outcome, Refused, Statement, exchange, is_alive
-from barback.stores.postgres_server import Server, rows_of
-from barback.stores.postgres_sql import Statements, after, text, untext
+from barback.stores.postgres.pipeline import Lost, Outcome, Refused, Statement, exchange, is_alive
+from barback.stores.postgres.server import Server, rows_of
+from barback.stores.postgres.sql import Statements, after, text, untext
 from barback.stores.trips import Operation, Trips
 from barback.stores.url import take_options
 

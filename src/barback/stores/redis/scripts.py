@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from typing import Final
 
-from barback.stores.redis_servers import pack
+from barback.stores.redis.servers import pack
 
 __all__ = ["CHECKOUT", "COMMIT", "DESTROY", "RELEASE", "RENEW", "Script", "setup"]
 

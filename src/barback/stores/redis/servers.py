@@ -14,7 +14,7 @@ from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, Final
 
 from barback.extras import needs_extra
-from barback.stores.redis_link import Link, LinkDown
+from barback.stores.redis.link import Link, LinkDown
 
 with needs_extra("redis"):
     from hiredis import ReplyError, pack_command
@@ -23,7 +23,7 @@ with needs_extra("redis"):
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable
 
-    from barback.stores.redis_target import Address, Target
+    from barback.stores.redis.target import Address, Target
 
 __all__ = ["Servers", "open_servers", "pack"]
 
