@@ -354,14 +354,30 @@ def test_a_store_that_cannot_be_had_is_one_sentence(url: str, reason: str) -> No
     assert "secret" not in err
 
 
-def test_a_store_that_another_bot_has_is_one_sentence(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "store",
+    [
+        "file:{}/a-file/sessions",
+        "sqlite:///{}/a-file",
+        "redis://127.0.0.1:1?connect_timeout=1",
+        "mongodb://127.0.0.1:1/?w=0",
+    ],
+)
+def test_a_store_that_cannot_be_opened_is_one_sentence(store: str, tmp_path: Path) -> None:
+    (tmp_path / "a-file").write_text("of somebody else")
+    status, out, err = talk("b\n", "--store", store.format(tmp_path))
+    assert (status, out) == (2, "")
+    assert err.count("\n") == 1
+
+
+def test_two_bots_may_share_a_store(tmp_path: Path) -> None:
     store = f"file:{tmp_path}/sessions"
     with running("--store", store) as first:
         first.tell("a\n")
         first.see("Bot > heard a\n")
         status, out, err = talk("b\n", "--store", store)
-    assert (status, out) == (2, "")
-    assert err.count("\n") == 1
+    assert (status, err) == (0, "")
+    assert "Bot > heard b\n" in out
 
 
 def test_help_tells_of_the_options_and_of_the_commands() -> None:
