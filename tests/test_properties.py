@@ -43,6 +43,7 @@ from barback import (
     Redeliver,
     SessionBusy,
     SessionStore,
+    SQLiteSessionStore,
     StateValueError,
     User,
 )
@@ -599,6 +600,11 @@ class OnFiles(Machine):
         shutil.rmtree(self.dirname)
 
 
+class OnSQLite(OnFiles):
+    def opened(self) -> SQLiteSessionStore:  # type: ignore[override]  # another file, another store
+        return SQLiteSessionStore(f"{self.dirname}/sessions.db")
+
+
 @pytest.fixture(autouse=True)
 def _silence(caplog: pytest.LogCaptureFixture) -> None:
     """Without it, thousands of bugs in handlers would be written down."""
@@ -607,8 +613,8 @@ def _silence(caplog: pytest.LogCaptureFixture) -> None:
 
 @pytest.mark.parametrize(
     ("machine", "examples", "steps"),
-    [(OnMemory, 100, 30), (OnTicks, 100, 20), (OnFiles, 20, 20)],
-    ids=["memory", "ticks", "files"],
+    [(OnMemory, 100, 30), (OnTicks, 100, 20), (OnFiles, 20, 20), (OnSQLite, 20, 20)],
+    ids=["memory", "ticks", "files", "sqlite"],
 )
 def test_sessions_are_what_the_model_says(
     machine: type[Machine], examples: int, steps: int
