@@ -18,6 +18,7 @@ from barback import (
     Record,
     SessionBusy,
     SessionStoreUnavailable,
+    SessionUnreadable,
     User,
 )
 
@@ -31,6 +32,7 @@ FAULTS = {
     "busy": SessionBusy,
     "lost": LeaseLost,
     "unavailable": SessionStoreUnavailable,
+    "unreadable": SessionUnreadable,
     "unknown": CommitUnknown,
 }
 
@@ -40,7 +42,8 @@ class ScriptedStore(LeasedStore):
 
     `script(operation, *steps)` says what becomes of the next calls of an operation, in order:
 
-    - `"ok"`, `"busy"`, `"lost"`, `"unavailable"`, `"unknown"`: nothing is applied, but for "ok"
+    - `"ok"`, `"busy"`, `"lost"`, `"unavailable"`, `"unreadable"`, `"unknown"`: nothing is applied,
+      but for "ok"
     - `"applied"`: it is applied, and its answer is lost
     - `"unheard"`: the same, of what writes nothing
     - an `asyncio.Event`: it waits for that before it is applied

@@ -412,6 +412,25 @@ async def test_a_commit_that_cannot_be_fenced_off_is_unknown() -> None:
             await bot.handle(event(event_id="1"))
 
 
+async def test_a_commit_is_unknown_if_a_look_that_went_unheard_may_take_its_lease_again() -> None:
+    store = ScriptedStore()
+    store.script("commit", "unknown", "unknown", "unknown")
+    store.script("checkout", "ok", "unavailable")
+    async with counting_bot(session_store=store) as bot:
+        with pytest.raises(CommitUnknown):
+            await bot.handle(event(event_id="1"))
+        assert store.is_free("test:tim")
+
+
+async def test_a_copy_that_is_refused_as_unreadable_is_looked_at_again() -> None:
+    store = ScriptedStore()
+    store.script("commit", "unknown", "unreadable")
+    async with counting_bot(session_store=store) as bot:
+        assert await bot.handle(event()) == Outcome.COMMITTED
+        assert store.calls.count("commit") == 3
+        assert await state_of(bot) == {"n": 1}
+
+
 @pytest.mark.parametrize("earlier", [0, 1])
 async def test_a_copy_that_arrives_before_it_is_fenced_off_is_done(earlier: int) -> None:
     store = ScriptedStore()

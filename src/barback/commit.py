@@ -13,6 +13,7 @@ from barback.errors import (
     LeaseLost,
     NotDone,
     SessionStoreUnavailable,
+    SessionUnreadable,
 )
 from barback.record import NEVER, Record, new_version
 from barback.stores.base import Lease
@@ -130,14 +131,17 @@ class Commits:
         loop = asyncio.get_running_loop()
         give_up_at = loop.time() + self._rules.lease_wait
         sends = 1
-        fenced = False
+        fenced = unheard = False
         while True:
             lease = turn.lease
             try:
                 ours = not await self._store.renew([lease])
                 stored = await self._store.checkout(turn.session_id, lease)
-            except NotDone:
-                if loop.time() >= give_up_at or self.closing:
+            except NotDone as error:
+                # It may still be on its way, and take a lease again that was given back.
+                unheard = unheard or isinstance(error, SessionStoreUnavailable)
+                for_good = isinstance(error, SessionUnreadable) or self.closing
+                if for_good or loop.time() >= give_up_at:
                     raise self._unknown(turn) from lost
                 await asyncio.sleep(PAUSE * random.uniform(0.5, 1))  # noqa: S311
                 continue
@@ -156,11 +160,11 @@ class Commits:
                 sends += 1
                 try:
                     await self._store.commit(record, lease)
-                except (CommitUnknown, LeaseLost, SessionStoreUnavailable):
+                except (CommitUnknown, NotDone):
                     continue  # an earlier copy may have arrived after all: look again
                 return
             await self.release(turn)
-            if untouched:
+            if untouched and not unheard:
                 message = (
                     f"The {self._store.name} store did not take the commit of session "
                     f"{turn.session_id!r}, though it was sent {SENDS} times."
@@ -168,7 +172,7 @@ class Commits:
                 raise SessionStoreUnavailable(
                     message, session_id=turn.session_id, store=self._store.name
                 ) from lost
-            if stored is None or not _window_holds(turn.record, stored):
+            if untouched or stored is None or not _window_holds(turn.record, stored):
                 raise self._unknown(turn) from lost
             message = f"Another turn took session {turn.session_id!r} over. Nothing was written."
             raise LeaseLost(message, session_id=turn.session_id, store=self._store.name) from lost

@@ -98,7 +98,11 @@ class Operations:
             return
         except NotDone:
             return  # there is nothing to undo
-        await undo()
+        try:
+            await undo()
+        except SessionStoreUnavailable:
+            unanswered()
+            raise
 
     async def _linger(self, future: asyncio.Future[T]) -> None:
         """Wait for an operation's answer within the bound; after that it goes on by itself."""

@@ -56,6 +56,8 @@ REFUSALS: Final = {
     "WRONGPASS": "does not accept the password",
     "NOPERM": "does not permit its user to do this",
 }
+KNOWN: Final = frozenset({*REFUSALS, "WRONGTYPE", "NOSCRIPT", "MOVED", "ASK"})
+"""Errors that a server answers with before it has written anything."""
 
 
 class RedisSessionStore(LeasedStore):
@@ -256,6 +258,8 @@ class RedisSessionStore(LeasedStore):
                 raise answers.unknown(self.name, session_id) from _cause(down)
             raise self._error(down, session_id) from _cause(down)
         if isinstance(reply, ReplyError):
+            if writes and _code(reply) not in KNOWN:  # a proxy's, say, that lost its server
+                raise answers.unknown(self.name, session_id) from reply
             raise self._error(reply, session_id) from reply
         return reply
 
