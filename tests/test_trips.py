@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from barback.stores.trips import Operation, Trips
+from barback.stores.trips import Asked, Trips
 
 
 class Carrier:
@@ -19,7 +19,7 @@ class Carrier:
         if not held:
             self.gate.set()
 
-    async def carry(self, operations: list[Operation[str]]) -> None:
+    async def carry(self, operations: list[Asked[str]]) -> None:
         self.loads.append([operation.request for operation in operations])
         await self.gate.wait()
         for operation in operations:
@@ -104,9 +104,29 @@ async def test_an_operation_that_the_driver_forgets_is_not_waited_for_for_ever()
 async def test_what_nobody_waits_for_any_more_is_carried_out_all_the_same() -> None:
     carrier = Carrier()
     gone, other = carrier.trips.ask("gone"), carrier.trips.ask("other")
-    gone.cancel()
+    gone.answer.cancel()
     assert await other == "OTHER"
     assert carrier.loads == [["gone", "other"]]
+    assert await gone.rejoin() == "GONE"
+
+
+async def test_an_answer_that_is_still_to_come_can_be_waited_for_anew() -> None:
+    carrier = Carrier(held=True)
+    gone = carrier.trips.ask("gone")
+    await asyncio.sleep(0.001)
+    gone.answer.cancel()
+    again = gone.rejoin()
+    carrier.gate.set()
+    assert await again == "GONE"
+
+
+async def test_an_error_can_be_waited_for_anew() -> None:
+    carrier = Carrier()
+    gone = carrier.trips.ask("bad")
+    gone.answer.cancel()
+    await asyncio.sleep(0.001)
+    with pytest.raises(ValueError, match="bad"):
+        await gone.rejoin()
 
 
 async def test_closing_waits_for_every_answer() -> None:
@@ -119,14 +139,14 @@ async def test_closing_waits_for_every_answer() -> None:
     assert not closing.done()
     carrier.gate.set()
     await closing
-    assert all(answer.done() for answer in asked)
+    assert all(each.answer.done() for each in asked)
 
 
 async def test_closing_waits_for_what_has_not_even_departed() -> None:
     carrier = Carrier()
     asked = carrier.trips.ask("a")
     await carrier.trips.close()
-    assert asked.done()
+    assert asked.answer.done()
 
 
 def test_when_the_event_loop_ends_nobody_is_left_waiting() -> None:
@@ -134,7 +154,7 @@ def test_when_the_event_loop_ends_nobody_is_left_waiting() -> None:
         carrier = Carrier(held=True)
         asked = carrier.trips.ask("a")
         await asyncio.sleep(0.001)
-        return asked
+        return asked.answer
 
     assert asyncio.run(leave()).cancelled()
 
@@ -145,7 +165,7 @@ def test_an_event_loop_that_ended_holds_up_nobody_on_the_next() -> None:
     async def leave() -> list[asyncio.Future[str]]:
         asked = [carrier.trips.ask("under way")]
         await asyncio.sleep(0.001)
-        return [*asked, carrier.trips.ask("behind it")]
+        return [each.answer for each in (*asked, carrier.trips.ask("behind it"))]
 
     left = asyncio.run(leave())
     assert [answer.cancelled() for answer in left] == [True, True]

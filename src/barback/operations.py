@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from barback.errors import NotDone, SessionStoreUnavailable
+from barback.stores.operation import Operation
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -37,11 +39,11 @@ class Operations:
         """
         if self._instant:
             return await operation
-        future = asyncio.ensure_future(operation)
+        asked = _asked(operation)
         try:
-            return await asyncio.shield(future)
+            return await asked.answer
         except asyncio.CancelledError:
-            if not future.cancelled():
+            if not (future := asked.rejoin()).cancelled():
                 await self._linger(future)
             raise
 
@@ -59,20 +61,23 @@ class Operations:
         """
         if self._instant:
             return await operation
-        future = asyncio.ensure_future(operation)
+        asked = _asked(operation)
         try:
-            return await asyncio.shield(future)
+            return await asked.answer
         except SessionStoreUnavailable:
             unanswered()
             raise
         except asyncio.CancelledError:
-            if not future.cancelled():
+            if not (future := asked.rejoin()).cancelled():
                 self.start(self._undo(future, undo, unanswered))
             raise
 
     def start(self, operation: Awaitable[T]) -> asyncio.Future[T]:
         """Let an operation run by itself; `close` waits for it."""
-        future = asyncio.ensure_future(operation)
+        if isinstance(operation, Operation):
+            future = operation.rejoin()
+        else:
+            future = asyncio.ensure_future(operation)
         self._watch(future)
         return future
 
@@ -118,3 +123,22 @@ class Operations:
         self._late.discard(future)
         if not future.cancelled() and (error := future.exception()) is not None:
             logger.error("A store operation failed when nobody waited for it any more: %s", error)
+
+
+def _asked(operation: Awaitable[T]) -> Operation[T]:
+    """What a driver returned, as something that goes on when who awaits it is cancelled."""
+    if isinstance(operation, Operation):
+        return operation
+    future = asyncio.ensure_future(operation)
+    asked = Operation(future.get_loop().create_future())
+    future.add_done_callback(partial(_tell, asked))
+    return asked
+
+
+def _tell(asked: Operation[T], future: asyncio.Future[T]) -> None:
+    if future.cancelled():
+        asked.give_up()
+    elif (error := future.exception()) is not None:
+        asked.fail(error)
+    else:
+        asked.succeed(future.result())

@@ -5,35 +5,24 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from barback.stores.operation import Operation
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-__all__ = ["Operation", "Trips"]
+__all__ = ["Asked", "Trips"]
 
 Q = TypeVar("Q")
 
 
-class Operation(Generic[Q]):
-    """One thing that was asked for, and where its answer goes.
+class Asked(Operation[Any], Generic[Q]):
+    """An operation that travels with others: `request` is what is asked."""
 
-    Who asked may have stopped waiting: an answer that nobody waits for is dropped.
-    """
-
-    __slots__ = ("answer", "request")
+    __slots__ = ("request",)
 
     def __init__(self, request: Q, answer: asyncio.Future[Any]) -> None:
+        super().__init__(answer)
         self.request = request
-        self.answer = answer
-
-    def succeed(self, result: object) -> None:
-        """Answer it, unless it is answered already."""
-        if not self.answer.done():
-            self.answer.set_result(result)
-
-    def fail(self, error: Exception) -> None:
-        """Answer it with an error, unless it is answered already."""
-        if not self.answer.done():
-            self.answer.set_exception(error)
 
 
 class Trips(Generic[Q]):
@@ -47,7 +36,7 @@ class Trips(Generic[Q]):
 
     def __init__(
         self,
-        carry: Callable[[list[Operation[Q]]], Awaitable[None]],
+        carry: Callable[[list[Asked[Q]]], Awaitable[None]],
         *,
         side_by_side: int,
         size: int = 256,
@@ -58,22 +47,22 @@ class Trips(Generic[Q]):
         self._carry = carry
         self._side_by_side = side_by_side
         self._size = size
-        self._waiting: list[Operation[Q]] = []
+        self._waiting: list[Asked[Q]] = []
         self._under_way: set[asyncio.Task[None]] = set()
         self._departing = False
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def ask(self, request: Q) -> asyncio.Future[Any]:
-        """The answer to come. The operation is carried out even if nobody awaits it."""
+    def ask(self, request: Q) -> Operation[Any]:
+        """The operation, which is carried out even if nobody awaits it."""
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
             self._start_anew(loop)
-        operation = Operation(request, loop.create_future())
+        operation = Asked(request, loop.create_future())
         self._waiting.append(operation)
         if not self._departing and len(self._under_way) < self._side_by_side:
             self._departing = True
             loop.call_soon(self._depart)
-        return operation.answer
+        return operation
 
     async def close(self) -> None:
         """Wait until everything that was asked for has been answered."""
@@ -109,7 +98,7 @@ class Trips(Generic[Q]):
         else:
             self._depart()
 
-    async def _travel(self, operations: list[Operation[Q]]) -> None:
+    async def _travel(self, operations: list[Asked[Q]]) -> None:
         error: Exception = RuntimeError("The driver left an operation without an answer.")
         try:
             await self._carry(operations)
@@ -122,6 +111,6 @@ class Trips(Generic[Q]):
             operation.fail(error)
 
 
-def _give_up(operations: list[Operation[Q]]) -> None:
+def _give_up(operations: list[Asked[Q]]) -> None:
     for operation in operations:
-        operation.answer.cancel()
+        operation.give_up()

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 from queue import SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
+
+from barback.stores.operation import Operation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,16 +31,17 @@ class Worker:
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._thread: Thread | None = None
 
-    def do(self, job: Callable[[*Ts], T], *arguments: *Ts) -> asyncio.Future[T]:
+    def do(self, job: Callable[[*Ts], T], *arguments: *Ts) -> Operation[T]:
         """What `job` will return or raise. It is done to its end even if nobody awaits it.
 
         Raises `RuntimeError` if the thread cannot be started: then it was not asked for.
         """
-        future = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
         if self._thread is None:
             self._start()
-        self._jobs.put(_Job(future, job, arguments))
-        return future
+        asked = _Job(loop, job, arguments)
+        self._jobs.put(asked)
+        return asked
 
     def close(self) -> None:
         """Wait until everything that was asked for is done, and end the thread. It blocks."""
@@ -61,13 +65,17 @@ class Worker:
             pass
 
 
-class _Job:
-    __slots__ = ("arguments", "future", "job")
+class _Job(Operation[Any]):
+    __slots__ = ("arguments", "job", "loop")
 
     def __init__(
-        self, future: asyncio.Future[Any], job: Callable[..., Any], arguments: tuple[Any, ...]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        job: Callable[..., Any],
+        arguments: tuple[Any, ...],
     ) -> None:
-        self.future = future
+        super().__init__(loop.create_future())
+        self.loop = loop
         self.job = job
         self.arguments = arguments
 
@@ -76,21 +84,11 @@ def _get_done(job: _Job | None) -> bool:
     """Do the job and tell who awaits it; whether there was one. Nothing of it stays behind."""
     if job is None:
         return False
-    result, error = None, None
     try:
-        result = job.job(*job.arguments)
-    except BaseException as raised:  # noqa: BLE001 - it is the answer
-        error = raised
+        answer = partial(job.succeed, job.job(*job.arguments))
+    except BaseException as error:  # noqa: BLE001 - it is the answer
+        answer = partial(job.fail, error)
     with suppress(RuntimeError):  # the event loop has been closed, and nobody awaits it
-        job.future.get_loop().call_soon_threadsafe(_answer, job.future, result, error)
-    error = None  # or it would hold this frame, which holds it
+        job.loop.call_soon_threadsafe(answer)
+    del answer  # or an error would hold this frame, which holds it
     return True
-
-
-def _answer(future: asyncio.Future[Any], result: object, error: BaseException | None) -> None:
-    if future.done():  # cancelled
-        return
-    if error is None:
-        future.set_result(result)
-    else:
-        future.set_exception(error)

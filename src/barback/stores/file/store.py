@@ -19,6 +19,7 @@ from barback.stores.base import ONE_YEAR, LeasedStore, duration
 from barback.stores.file.leases import SHARDS
 from barback.stores.file.records import RecordFiles, file_path
 from barback.stores.file.sessions import Place, SessionFiles
+from barback.stores.operation import Operation
 from barback.stores.url import parse_url
 from barback.stores.worker import Worker
 
@@ -207,7 +208,7 @@ class FileSessionStore(LeasedStore):
 
     def _run(
         self, shard: int, job: Callable[[SessionFiles, *Ts], T], *arguments: *Ts
-    ) -> asyncio.Future[T]:
+    ) -> Operation[T]:
         """Do `job` on a thread. Jobs of one shard are done in the order they were asked for.
 
         So a commit whose task was cancelled cannot overtake what the session is asked for next.
@@ -216,8 +217,8 @@ class FileSessionStore(LeasedStore):
         try:
             return self._do(self._worker(shard), job, self._files, *arguments)
         except SessionStoreUnavailable as error:
-            refused: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-            refused.set_exception(error)
+            refused = Operation[T](asyncio.get_running_loop().create_future())
+            refused.fail(error)
         return refused
 
     def _worker(self, shard: int) -> Worker:
@@ -229,7 +230,7 @@ class FileSessionStore(LeasedStore):
         )
         raise SessionStoreUnavailable(message, store=self.name)
 
-    def _do(self, worker: Worker, job: Callable[[*Ts], T], *arguments: *Ts) -> asyncio.Future[T]:
+    def _do(self, worker: Worker, job: Callable[[*Ts], T], *arguments: *Ts) -> Operation[T]:
         try:
             return worker.do(job, *arguments)
         except RuntimeError as error:

@@ -15,10 +15,11 @@ from barback.options import count, seconds
 from barback.record import Record
 from barback.stores import answers
 from barback.stores.base import ONE_YEAR, Lease, LeasedStore, duration
+from barback.stores.operation import Operation
 from barback.stores.postgres.pipeline import Lost, Outcome, Refused, Statement, exchange, is_alive
 from barback.stores.postgres.server import Server, rows_of
 from barback.stores.postgres.sql import Statements, after, text, untext
-from barback.stores.trips import Operation, Trips
+from barback.stores.trips import Asked, Trips
 from barback.stores.url import take_options
 
 with needs_extra("postgres"):
@@ -242,17 +243,17 @@ class PostgresSessionStore(LeasedStore):
         *,
         writes: bool = False,
         undo: Statement | None = None,
-    ) -> asyncio.Future[Any]:
+    ) -> Operation[Any]:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._timeout
         if self._trips is None:
-            closed: asyncio.Future[Any] = loop.create_future()
+            closed = Operation[Any](loop.create_future())
             what = "is not open: use `async with store`, or await its `init()` first"
-            closed.set_exception(answers.unavailable(self.name, what))
+            closed.fail(answers.unavailable(self.name, what))
             return closed
         return self._trips.ask(_Request(statement, answer, session_id, writes, undo, deadline))
 
-    async def _carry(self, operations: list[Operation[_Request]]) -> None:
+    async def _carry(self, operations: list[Asked[_Request]]) -> None:
         """One trip, which has until the last of its operations must have been answered.
 
         Those who cannot wait so long are answered before it is back.
@@ -272,10 +273,10 @@ class PostgresSessionStore(LeasedStore):
                 alarm.cancel()
 
     async def _travel(
-        self, pgconn: PGconn, operations: list[Operation[_Request]], deadline: float
+        self, pgconn: PGconn, operations: list[Asked[_Request]], deadline: float
     ) -> None:
         now = asyncio.get_running_loop().time()
-        going: list[Operation[_Request]] = []
+        going: list[Asked[_Request]] = []
         for operation in operations:
             if operation.request.deadline <= now:
                 self._give_up(operation)
@@ -284,7 +285,7 @@ class PostgresSessionStore(LeasedStore):
                 going.append(operation)
         statements = [operation.request.statement for operation in going]
         outcomes = await exchange(pgconn, statements, deadline=deadline)
-        unreadable: list[tuple[Operation[_Request], SessionUnreadable]] = []
+        unreadable: list[tuple[Asked[_Request], SessionUnreadable]] = []
         for operation, outcome in zip(going, outcomes, strict=True):
             try:
                 operation.succeed(self._answer(operation.request, outcome))
@@ -313,7 +314,7 @@ class PostgresSessionStore(LeasedStore):
         what = self._server.told(error)
         raise answers.unavailable(self.name, what, request.session_id) from error
 
-    def _give_up(self, operation: Operation[_Request]) -> None:
+    def _give_up(self, operation: Asked[_Request]) -> None:
         """Answer an operation whose time is over. It may be on its way, with others that go on."""
         if not operation.request.sent:
             self._fail(operation, f"had no connection free for {self._timeout:g} seconds")
@@ -323,9 +324,7 @@ class PostgresSessionStore(LeasedStore):
         except BarbackError as error:
             operation.fail(error)
 
-    def _fail(
-        self, operation: Operation[_Request], what: str, cause: Exception | None = None
-    ) -> None:
+    def _fail(self, operation: Asked[_Request], what: str, cause: Exception | None = None) -> None:
         """Answer an operation that was never sent."""
         error = answers.unavailable(self.name, what, operation.request.session_id)
         error.__cause__ = cause

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from typing import Self
 
     from barback.record import Record
+    from barback.stores.operation import Operation
     from barback.stores.sqlite.database import Row
-    from barback.stores.trips import Operation
+    from barback.stores.trips import Asked
 
 __all__ = ["SQLiteSessionStore"]
 
@@ -197,11 +198,11 @@ class SQLiteSessionStore(LeasedStore):
 
     def _ask(
         self, do: Callable[..., object], session_id: str | None, *arguments: object
-    ) -> asyncio.Future[Any]:
+    ) -> Operation[Any]:
         self._check_open()
         return self._trips.ask(Job(do, session_id, arguments, time.monotonic()))
 
-    async def _carry(self, operations: list[Operation[Job]]) -> None:
+    async def _carry(self, operations: list[Asked[Job]]) -> None:
         """One trip: to the worker's thread and back."""
         jobs = [operation.request for operation in operations]
         loop = asyncio.get_running_loop()
