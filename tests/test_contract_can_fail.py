@@ -183,16 +183,7 @@ class CutsIds(FourMethods):
             del self.data[each]
 
 
-class OnlySaysItIsInstant(MemorySessionStore):
-    async def checkout(self, session_id: str, lease: Lease) -> Record | None:
-        record = await super().checkout(session_id, lease)
-        await asyncio.sleep(0)
-        return record
-
-
 class GivesBackBeforeItWrites(MemorySessionStore):
-    instant: ClassVar[bool] = False
-
     async def commit(self, record: Record, lease: Lease, *, keep: bool = False) -> None:
         self._leases.check(record.id, lease)
         self._leases.give_back(record.id, lease)
@@ -297,8 +288,6 @@ BROKEN: list[tuple[type[SessionStore | LeasedStore], str, dict[str, Any]]] = [
     (ForgetsWhenClosed, "a_closed_store_never_says_missing", {}),
     (FoldsCase, "every_id_is_a_session_of_its_own", {}),
     (CutsIds, "destroying_a_session_destroys_no_other", {}),
-    (OnlySaysItIsInstant, "a_turn_cancelled_at_any_await_is_whole", {}),
-    (OnlySaysItIsInstant, "a_turn_cancelled_at_any_moment_is_whole", {}),
     (GivesBackBeforeItWrites, "two_bots_on_one_store_take_turns", {}),
     (ListsByPattern, "a_prefix_is_taken_literally", {"character": "*"}),
     (ListsByPattern, "a_prefix_is_taken_literally", {"character": "?"}),

@@ -310,7 +310,6 @@ def test_it_goes_by_its_drivers_name_and_lifetime() -> None:
     store = LocalLeases(driver)
     assert store.name == "driver"
     assert store.expires_in is None
-    assert store.instant is False
 
 
 # Listing.

@@ -65,8 +65,11 @@ async def test_without_the_queue_increments_would_be_lost() -> None:
     """The test above can fail: the same bot, its turns run over one another, loses updates."""
 
     class NoQueue(TurnQueue):
-        def enter_now(self, session_id: str, *, over_limit: bool = False) -> bool:
+        def enter_now(self, session_id: str, over_limit: bool = False) -> bool:  # noqa: FBT001, FBT002
             return True
+
+        def waiting(self, session_id: str) -> bool:
+            return False
 
         def leave(self, session_id: str, handed: HandOver | None = None) -> None:
             pass
@@ -254,7 +257,7 @@ async def test_two_turns_that_wait_for_each_other_are_told_apart() -> None:
         assert len(refused) == 1
         assert await state_of(bot, refused[0]) == {"visited": True}
         assert bot._turns is not None
-        assert bot._turns._awaited == {}
+        assert bot._turns._waits._awaited == {}
 
 
 async def test_a_task_that_outlives_its_turn_may_open_a_conversation() -> None:
@@ -309,7 +312,7 @@ async def test_a_lease_is_renewed_while_its_handler_runs() -> None:
     bot._rules = type(bot._rules)(lease_term=0.03, lease_wait=0.01)
     async with bot, counting_bot(session_store=store.inner) as other:
         assert other._turns is not None
-        other._turns.rules = type(bot._rules)(lease_wait=0.0)
+        other._turns._checkouts._rules = type(bot._rules)(lease_wait=0.0)
         turn = asyncio.create_task(bot.handle(event()))
         await until(lambda: store.calls.count("renew") == 5)  # longer than the lease's term
         assert not turn.done()
@@ -385,7 +388,7 @@ async def test_nothing_is_left_of_a_session_when_its_last_turn_has_gone() -> Non
         turns = bot._turns
         assert turns is not None
         assert nothing_left(bot)
-        assert turns._awaited == {}
+        assert turns._waits._awaited == {}
         assert turns._keeper._watched == {}
         assert turns._operations._late == set()
 

@@ -344,7 +344,7 @@ async def test_a_session_busy_for_too_long_is_not_done() -> None:
     store = MemorySessionStore()
     async with counting_bot(session_store=store) as one, counting_bot(session_store=store) as two:
         assert two._turns is not None
-        two._turns.rules = type(two._turns.rules)(lease_wait=0.01)
+        two._turns._checkouts._rules = type(two._turns.rules)(lease_wait=0.01)
         async with one.conversation("test:tim"):
             with pytest.raises(SessionBusy, match=r"'test:tim' was in another turn for the 0\.01"):
                 await two.handle(event())
@@ -472,7 +472,7 @@ async def test_a_checkout_whose_answer_was_lost_holds_up_nobody() -> None:
         assert await asyncio.wait_for(bot.handle(event(event_id="1")), 5) == Outcome.COMMITTED
         assert store.calls.count("checkout") == 2
         assert store.is_free("test:tim")
-        assert not bot._turns._tokens  # type: ignore[union-attr]
+        assert not bot._turns._checkouts._tokens  # type: ignore[union-attr]
 
 
 async def test_a_cancelled_checkout_whose_answer_was_lost_holds_up_nobody() -> None:
@@ -483,7 +483,7 @@ async def test_a_cancelled_checkout_whose_answer_was_lost_holds_up_nobody() -> N
         await until(lambda: "checkout" in store.calls)
         turn.cancel()
         await asyncio.wait([turn])
-        await until(lambda: bot._turns._tokens)  # type: ignore[union-attr]
+        await until(lambda: bot._turns._checkouts._tokens)  # type: ignore[union-attr]
         assert await asyncio.wait_for(bot.handle(event()), 5) == Outcome.COMMITTED
         assert store.is_free("test:tim")
 
@@ -502,12 +502,12 @@ async def test_tokens_of_unanswered_checkouts_are_kept_within_bounds() -> None:
     store = ScriptedStore()
     async with counting_bot(session_store=store) as bot:
         assert bot._turns is not None
-        bot._turns.rules = type(bot._rules)(handled_limit=2)
+        bot._turns._checkouts._rules = type(bot._rules)(handled_limit=2)
         for user in ("adam", "tim", "zoe"):
             store.script("checkout", "unavailable")
             with pytest.raises(SessionStoreUnavailable):
                 await bot.handle(event(user))
-        assert [*bot._turns._tokens] == ["test:tim", "test:zoe"]
+        assert [*bot._turns._checkouts._tokens] == ["test:tim", "test:zoe"]
 
 
 async def test_a_second_copy_that_meets_the_first_applied_is_done_once() -> None:

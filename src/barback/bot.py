@@ -24,7 +24,7 @@ from barback.errors import (
 )
 from barback.events import Event
 from barback.options import count, seconds
-from barback.record import check_session_id
+from barback.record import MAX_ID_BYTES, check_session_id
 from barback.rules import Rules
 from barback.scope import Scope, check_name, key_function
 from barback.state import InitialState
@@ -199,16 +199,26 @@ class Bot:
         Raises `NotDone` (nothing was committed; deliver the event again), `CommitUnknown`,
         `InvalidSessionId` and `ConfigurationError`.
         """
-        turns = self._running()
-        session_id = self._stored_id(self.session_id(event))
-        channel = event.channel
-        if self._chain is None:
-            self._chain = self._linked()
-        event_id = None if event.id is None else f"{channel}:{event.kind}:{event.id}"
-        user = None if event.user is None else event.user.id
-        turn = Turn(turns, session_id, event, event_id=event_id, user=user, address=event.address)
+        turns = self._turns
+        if turns is None or self._closing:
+            turns = self._running()
+        session_id = self.session_id(event)
+        if self._prefix:
+            session_id = self._stored_id(session_id)
+        if self._handler is None:
+            message = "The bot has no handler: give it one with @bot.on_event."
+            raise ConfigurationError(message)
+        user = event.user
+        turn = Turn(
+            turns,
+            session_id,
+            event,
+            None if event.id is None else f"{event.channel}:{event.kind}:{event.id}",
+            None if user is None else user.id,
+            event.address,
+        )
         rescue = None if self._on_error is None else self._rescue
-        return await turns.run(turn, partial(self._work, self._chain), rescue)
+        return await turns.run(turn, self._work, rescue)
 
     def session_id(self, event: Event) -> str:
         """The id of the session that `event` belongs to, as `conversation` takes it.
@@ -218,12 +228,17 @@ class Bot:
         if not isinstance(event, Event):
             message = f"A bot handles a barback.Event, not {type(event).__name__}."
             raise InvalidEvent(message)
-        channel = check_name(event.channel, "channel's name")
+        channel = event.channel
+        if channel not in self._channels:  # those are checked
+            check_name(channel, "channel's name")
         key = self._key(event)
         if not isinstance(key, str) or not key:
             message = f"The scope made {key!r} of {event!r}; a key is text, and not empty."
             raise InvalidSessionId(message)
-        return check_session_id(f"{channel}:{key}")
+        session_id = f"{channel}:{key}"
+        if session_id.isascii() and len(session_id) <= MAX_ID_BYTES:
+            return session_id
+        return check_session_id(session_id)
 
     @asynccontextmanager
     async def conversation(self, session_id: str) -> AsyncIterator[Context]:
@@ -302,8 +317,14 @@ class Bot:
 
     # Inside a turn.
 
-    async def _work(self, chain: Handler, turn: Turn) -> None:
-        await chain(self._context(turn))
+    def _work(self, turn: Turn) -> Awaitable[None]:
+        if self._chain is None:  # for the first time, or anew
+            self._chain = self._linked()
+        event, session_id = turn.event, turn.session_id
+        if self._prefix:
+            session_id = session_id.removeprefix(self._prefix)
+        channel = self._channels.get(event.channel)
+        return self._chain(Context(event, turn, turn.draft, session_id, channel))
 
     async def _rescue(self, turn: Turn, error: Exception) -> None:
         assert self._on_error is not None  # noqa: S101 - handle has looked
@@ -314,13 +335,12 @@ class Bot:
         return check_session_id(f"{self._prefix}{session_id}") if self._prefix else session_id
 
     def _context(self, turn: Turn) -> Context:
-        session_id = turn.session_id.removeprefix(self._prefix)
-        return Context(turn, turn.event, session_id, self._channels.get(turn.event.channel))
+        event = turn.event
+        session_id = turn.session_id.removeprefix(self._prefix) if self._prefix else turn.session_id
+        return Context(event, turn, turn.draft, session_id, self._channels.get(event.channel))
 
     def _linked(self) -> Handler:
-        if self._handler is None:
-            message = "The bot has no handler: give it one with @bot.on_event."
-            raise ConfigurationError(message)
+        assert self._handler is not None  # noqa: S101 - handle has looked
         chain: Handler = self._handler
         for middleware in reversed(self._middleware):
             chain = partial(_call, middleware, chain)

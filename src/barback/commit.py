@@ -43,21 +43,22 @@ class Commits:
         store: LeasedStore,
         operations: Operations,
         rules: Rules,
-        now: Callable[[], int],
+        clock: Callable[[], float],
         lifetime: int | None,
     ) -> None:
         self._store = store
         self._operations = operations
         self._rules = rules
-        self._now = now
+        self._clock = clock
         self._lifetime = lifetime
+        self._seen_for = int(rules.seen_for * 1000)
+        self._seen_limit = rules.seen_limit
         self.closing = False
         """Whether to give up on a store that does not answer."""
 
     def record_of(self, turn: Turn) -> Record | None:
         """What to write; None if the session is as it was read, and its expiry far enough."""
         kept, draft, state = turn.kept, turn.draft, turn.state
-        seen_before = {} if turn.record is None else turn.record.seen
         lifetime = self._lifetime if draft.lifetime is None else draft.lifetime
         if lifetime == NEVER:
             lifetime = None
@@ -69,33 +70,37 @@ class Commits:
             ):
                 return None
             state = draft.base if kept is None else kept.state
-        now = self._now()
+        now = int(self._clock() * 1000)
         version = new_version()
+        read = turn.record
+        turn_id = turn.event_id or f"~{version:x}"
+        if read is None:
+            seen = {turn_id: now}
+        else:
+            seen = read.seen.copy()
+            self._make_room(seen, now - self._seen_for)
+            seen[turn_id] = now
+        user, address = turn.user, turn.address
+        users: tuple[str, ...] = () if user is None else (user,)
+        created_at = now
+        if kept is not None:
+            created_at = kept.created_at
+            known = user is None or user in kept.users
+            users = kept.users if known else kept.users + users
+            if address is None:
+                address = kept.address
         return Record(
             id=turn.session_id,
             version=version,
             state=state,
-            created_at=now if kept is None else kept.created_at,
+            created_at=created_at,
             last_activity=now,
             expires_at=None if lifetime is None else now + lifetime + lifetime // GRAINS,
             lifetime=draft.lifetime,
-            seen=self._seen_now(seen_before, turn.event_id or f"~{version:x}", now),
-            users=_joined(() if kept is None else kept.users, turn.users),
-            address=turn.address or (None if kept is None else kept.address),
+            seen=seen,
+            users=users,
+            address=address,
         )
-
-    async def write(self, turn: Turn, record: Record, *, keep: bool) -> bool:
-        """Commit `record`; whether the lease has been kept.
-
-        Raises `LeaseLost`, `SessionStoreUnavailable` and `CommitUnknown`.
-        """
-        try:
-            operation = self._store.commit(record, turn.lease, keep=keep)
-            await self._operations.finish(operation)
-        except CommitUnknown as lost:
-            await self._operations.finish(self._resolve(turn, record, lost))
-            return False
-        return keep
 
     async def release(self, turn: Turn) -> bool:
         """Give the lease back, and tell whether it was; if not it is logged, and ends by itself."""
@@ -110,18 +115,15 @@ class Commits:
             return False
         return True
 
-    def _seen_now(self, before: dict[str, int], turn_id: str, now: int) -> dict[str, int]:
-        """The ids a session remembers, with the newest last: so many, and not older than so."""
-        seen = dict(before)
-        too_old = now - int(self._rules.seen_for * 1000)
-        for known in list(seen):
-            if len(seen) < self._rules.seen_limit and seen[known] > too_old:
-                break
-            del seen[known]
-        seen[turn_id] = now
-        return seen
+    def _make_room(self, seen: dict[str, int], too_old: int) -> None:
+        """Forget the oldest of the ids a session remembers, while they are too many or too old."""
+        limit = self._seen_limit
+        while len(seen) >= limit:
+            del seen[next(iter(seen))]
+        while seen and seen[oldest := next(iter(seen))] <= too_old:
+            del seen[oldest]
 
-    async def _resolve(self, turn: Turn, record: Record, lost: CommitUnknown) -> None:
+    async def resolve(self, turn: Turn, record: Record, lost: CommitUnknown) -> None:
         """The answer to a commit was lost: read again, and see it done or know that it was not.
 
         The version read at checkout never comes back, so that a record which still has it has
@@ -219,7 +221,3 @@ def _expiry_is_due(record: Record | None, lifetime: int | None, now: int) -> boo
         return (record.expires_at is None) != (lifetime is None)
     left = record.expires_at - now
     return not lifetime <= left <= lifetime + lifetime // GRAINS
-
-
-def _joined(users: tuple[str, ...], more: tuple[str, ...]) -> tuple[str, ...]:
-    return users if not more or more[0] in users else users + more

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from barback.errors import CannotSend, StateValueError
 from barback.session import Session
 
@@ -14,32 +16,31 @@ if TYPE_CHECKING:
 
     from barback.channels.base import Channel
     from barback.events import Event
-    from barback.state import State
+    from barback.state import Draft, State
     from barback.turn import Turn
 
 __all__ = ["Context"]
 
 
-class Context:
+class Context(msgspec.Struct, eq=False):
     """One turn, as its handler sees it: the event, the session and its state, the way to reply.
 
     It ends with the turn. Changing or sending afterwards raises `TurnEnded`; nothing vanishes.
     """
 
-    __slots__ = ("_channel", "_draft", "_session", "_session_id", "_turn", "event")
-
-    def __init__(self, turn: Turn, event: Event, session_id: str, channel: Channel | None) -> None:
-        self.event = event
-        self._turn = turn
-        self._draft = turn.draft
-        self._session_id = session_id
-        self._channel = channel
-        self._session: Session | None = None
+    event: Event
+    _turn: Turn
+    _draft: Draft
+    _session_id: str
+    _channel: Channel | None
+    _session: Session | None = None
 
     @property
     def state(self) -> State:
         """The session's state: a dict of this turn's own. A change inside it is kept as well."""
-        return self._draft.value
+        draft = self._draft
+        decoded = draft.decoded
+        return draft.value if decoded is None else decoded
 
     def set_state(self, mapping: Mapping[str, Any] | None = None, /, **changes: Any) -> None:
         """Merge into the state: each key given is set, the others stay.
@@ -47,7 +48,8 @@ class Context:
         Raises `StateValueError` for a value that a session cannot keep, with its path (nothing is
         changed then), and `TurnEnded` after the turn.
         """
-        self._draft.ensure_open(self._session_id)
+        if self._draft.closed:
+            self._draft.ensure_open(self._session_id)
         if mapping is not None:
             if not isinstance(mapping, Mapping):
                 message = f"set_state takes a mapping or keywords, not {type(mapping).__name__}."
@@ -96,9 +98,11 @@ class Context:
         record = self._turn.record
         return None if record is None else record.address
 
-    async def send_text(self, text: str) -> None:
+    def send_text(self, text: str) -> Awaitable[None]:
         """Say `text`. Raises `TurnEnded` after the turn, and what the channel raises."""
-        await self._send(self.channel.send_text, text)
+        if self._draft.closed:
+            self._draft.ensure_open(self._session_id)
+        return (self._channel or self.channel).send_text(self, text)
 
     async def typing(self) -> None:
         """Show that the bot is about to say something, where the platform has a way to."""

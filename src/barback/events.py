@@ -10,6 +10,7 @@ from barback.errors import InvalidEvent
 
 __all__ = ["MAX_PART", "Event", "User"]
 
+MESSAGE: Final = "message"
 MAX_PART: Final = 2048
 """The longest id, address or name of an event, in characters."""
 
@@ -21,8 +22,11 @@ class User(msgspec.Struct, frozen=True, kw_only=False):
     name: str | None = None
 
     def __post_init__(self) -> None:
-        _check("User", "id", self.id)
-        if not self.id:
+        own = self.id
+        if type(own) is str and own.isascii() and 0 < len(own) <= MAX_PART:
+            return
+        _check("User", "id", own)
+        if not own:
             raise _invalid("User", "id", "is empty")
 
 
@@ -44,7 +48,7 @@ class Event(msgspec.Struct, kw_only=True, frozen=True):
 
     channel: str
     id: str | None = None
-    kind: str = "message"
+    kind: str = MESSAGE
     text: str | None = None
     payload: str | None = None
     user: User | None = None
@@ -54,6 +58,22 @@ class Event(msgspec.Struct, kw_only=True, frozen=True):
     raw: Any = None
 
     def __post_init__(self) -> None:
+        # Most events are as plain as this; what is not is looked at part by part.
+        channel, own, text, user = self.channel, self.id, self.text, self.user
+        address = own if self.address is None else self.address
+        if not (
+            type(channel) is type(own) is type(address) is str
+            and (text is None or type(text) is str)
+            and (user is None or type(user) is User)
+            and self.kind is MESSAGE
+            and self.conversation is self.thread is self.payload is None
+            and (parts := channel + own + address).isascii()
+            and len(parts) <= MAX_PART
+        ):
+            self._check()
+
+    def _check(self) -> None:
+        """Look at each part, and say what is wrong with it."""
         _check("Event", "channel", self.channel)
         _check("Event", "kind", self.kind)
         for part in ("id", "conversation", "thread", "address"):

@@ -5,51 +5,44 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextvars import Context
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from barback.errors import HandlerTimeout, LeaseLost, NotDone
+from barback.stores.base import Lease
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from barback.operations import Operations
-    from barback.stores.base import Lease, LeasedStore
+    from barback.stores.base import LeasedStore
 
 __all__ = ["Guarded", "LeaseKeeper"]
 
 logger = logging.getLogger("barback")
 
-RENEWALS_IN_A_TERM = 3
+RENEWALS_IN_A_TERM: Final = 3
+INFINITY: Final = float("inf")
 INSISTENCE = 1.0  # seconds between one cancellation and the next of a handler that ignores it
 
 
 class Guarded:
     """Something that runs in a task under a lease, and can be interrupted for a reason."""
 
-    __slots__ = (
-        "_cancelling",
-        "_cancels",
-        "_interrupted",
-        "deadline",
-        "lease",
-        "lost",
-        "session_id",
-        "task",
-    )
-
     session_id: str
     lease: Lease
-    task: asyncio.Task[object] | None
-    deadline: float | None
+    task: asyncio.Task[Any] | None = None
+    deadline = INFINITY
+    lost = False
+    _interrupted: BaseException | None = None
+    _cancelling = 0
+    _cancels = 0
 
-    def __init__(self, session_id: str) -> None:
-        self.session_id = session_id
-        self.task = None
-        self.deadline = None
-        self.lost = False
-        self._interrupted: BaseException | None = None
-        self._cancelling = 0
-        self._cancels = 0
+    def begin(self, task: asyncio.Task[Any] | None, deadline: float) -> None:
+        """It runs in `task` from now on; cancellations before this are not its own."""
+        self.task = task
+        self.deadline = deadline
+        if task is not None:
+            self._cancelling = task.cancelling()
 
     def renewal_due(self) -> float:
         """When its lease is to be renewed, by the event loop's clock."""
@@ -57,13 +50,7 @@ class Guarded:
 
     def due(self) -> float:
         """When the keeper has to look at it next."""
-        renewal = self.renewal_due()
-        return renewal if self.deadline is None else min(renewal, self.deadline)
-
-    def begin(self, task: asyncio.Task[object] | None) -> None:
-        """It runs in `task` from now on; cancellations before this are not its own."""
-        self.task = task
-        self._cancelling = 0 if task is None else task.cancelling()
+        return min(self.renewal_due(), self.deadline)
 
     def interrupt(self, reason: BaseException) -> None:
         """Cancel the task; what comes of it will be `reason`. The first reason counts."""
@@ -110,30 +97,36 @@ class LeaseKeeper:
     """Looks after running handlers with a single timer, set for the first that is due."""
 
     def __init__(
-        self, store: LeasedStore, operations: Operations, handler_timeout: float | None
+        self,
+        store: LeasedStore,
+        operations: Operations,
+        *,
+        handler_timeout: float | None,
+        lease_term: float,
     ) -> None:
         self._store = store
         self._operations = operations
-        self._handler_timeout = handler_timeout
+        # No limit is one that never comes.
+        self._handler_timeout = INFINITY if handler_timeout is None else handler_timeout
+        # A timer that comes too soon finds nothing to do, and is set anew.
+        self._soonest = min(lease_term / RENEWALS_IN_A_TERM, self._handler_timeout)
         self._watched: dict[Guarded, None] = {}
+        self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
+        self._looks_at = INFINITY
         self._renewal: asyncio.Future[None] | None = None
 
-    def watch(self, turn: Guarded) -> None:
-        """From now on: renew its lease, and interrupt it when its time is over."""
-        task = asyncio.current_task()
-        loop = asyncio.get_running_loop()
-        turn.begin(task)
-        if self._handler_timeout is not None:
-            turn.deadline = loop.time() + self._handler_timeout
+    def watch(self, turn: Guarded, now: float) -> None:
+        """From `now` on: renew its lease, and interrupt it when its time is over."""
+        turn.begin(asyncio.current_task(self._loop), now + self._handler_timeout)
         self._watched[turn] = None
-        due = turn.due()
-        if self._timer is None or due < self._timer.when():
-            self._set_timer(loop, due)
+        soonest = turn.lease.renewed_at + self._soonest
+        if soonest < self._looks_at:
+            self._set_timer(soonest)
 
     def unwatch(self, turn: Guarded) -> None:
         """It has ended."""
-        self._watched.pop(turn, None)
+        del self._watched[turn]
 
     def interrupt_all(self, reason: Callable[[], BaseException]) -> None:
         """Interrupt every running handler, each for a reason of its own."""
@@ -145,24 +138,25 @@ class LeaseKeeper:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+            self._looks_at = INFINITY
 
-    def _set_timer(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
+    def _set_timer(self, due: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        self._looks_at = due
         # In no turn's context: the timer would keep that turn, with its state, alive.
-        self._timer = loop.call_at(due, self._look, context=Context())
+        self._timer = self._loop.call_at(due, self._look, context=Context())
 
     def _look(self) -> None:
-        self._timer = None
-        loop = asyncio.get_running_loop()
-        now = loop.time()
+        self._timer, self._looks_at = None, INFINITY
+        now = self._loop.time()
         to_renew = []
         for turn in self._watched:
             if turn.interrupted:  # it goes on all the same, and no longer keeps its lease
-                if turn.deadline is not None and turn.deadline <= now:
+                if turn.deadline <= now:
                     turn.insist(now + INSISTENCE)
                     logger.error("The handler of session %r ignores its end.", turn.session_id)
-            elif turn.deadline is not None and turn.deadline <= now:
+            elif turn.deadline <= now:
                 turn.interrupt(self._too_long(turn))
                 turn.deadline = now + INSISTENCE
             elif turn.renewal_due() <= now:
@@ -170,24 +164,24 @@ class LeaseKeeper:
         if to_renew and self._renewal is None:
             self._renewal = self._operations.start(self._renew(to_renew))
             self._renewal.add_done_callback(self._renewed)
-        self._set_next_timer(loop)
+        self._set_next_timer()
 
     def _renewed(self, _: asyncio.Future[None]) -> None:
         self._renewal = None
-        self._set_next_timer(asyncio.get_running_loop())
+        self._set_next_timer()
 
-    def _set_next_timer(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _set_next_timer(self) -> None:
         """For the first that is due; while a renewal is on its way, only deadlines are."""
         dues = [
             turn.deadline if turn.interrupted or self._renewal is not None else turn.due()
             for turn in self._watched
         ]
-        known = [due for due in dues if due is not None]
-        if known:
-            self._set_timer(loop, min(known))
+        first = min(dues, default=INFINITY)
+        if first < INFINITY:
+            self._set_timer(first)
 
     async def _renew(self, turns: list[Guarded]) -> None:
-        asked_at = asyncio.get_running_loop().time()
+        asked_at = self._loop.time()
         by_lease = {turn.lease: turn for turn in turns}
         for lease in by_lease:  # should it fail: again after a tenth of the term
             lease.renewed_at = asked_at - lease.term * (1 / RENEWALS_IN_A_TERM - 1 / 10)

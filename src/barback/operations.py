@@ -23,12 +23,10 @@ T = TypeVar("T")
 class Operations:
     """Store operations of one bot, and those that outlived the task that asked for them.
 
-    `instant`: no operation ever suspends, so that none needs a task of its own. `bound`: seconds
-    for which a cancellation waits until an operation on its way has been answered.
+    `bound`: seconds for which a cancellation waits until an operation on its way has been answered.
     """
 
-    def __init__(self, *, instant: bool, bound: float) -> None:
-        self._instant = instant
+    def __init__(self, bound: float) -> None:
         self._bound = bound
         self._late: set[asyncio.Future[Any]] = set()
 
@@ -37,8 +35,6 @@ class Operations:
 
         An error that comes after a cancellation is logged: nobody else would hear of it.
         """
-        if self._instant:
-            return await operation
         asked = _asked(operation)
         try:
             return await asked.answer
@@ -59,8 +55,6 @@ class Operations:
         That is, when the answer comes, and if it is not that there was nothing to be had. Where
         none comes, and nobody can say whether it was taken, `unanswered` is called.
         """
-        if self._instant:
-            return await operation
         asked = _asked(operation)
         try:
             return await asked.answer

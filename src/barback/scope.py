@@ -55,7 +55,9 @@ def check_name(name: str, what: str) -> str:
 def _member(event: Event) -> str:
     if event.user is None:
         return _conversation(event)
-    user = _escaped(event.user.id)
+    user = event.user.id
+    if "/" in user or "%" in user:
+        user = _escaped(user)
     return user if event.conversation is None else f"{_escaped(event.conversation)}/{user}"
 
 

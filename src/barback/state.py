@@ -23,6 +23,8 @@ State = dict[str, Any]
 MAX_DEPTH: Final = 64
 """How many lists and dicts may stand inside one another, the state itself included."""
 
+_ATOMS: Final = frozenset({str, bool, type(None)})
+_TEXT: Final = frozenset({str})
 _MAX_INT: Final = 2**63 - 1
 _MIN_INT: Final = -(2**63)
 _INFINITY: Final = float("inf")
@@ -31,24 +33,19 @@ _encoder = msgspec.json.Encoder(order="deterministic")
 _decoder = msgspec.json.Decoder(dict[str, Any])
 
 
-class Draft:
+class Draft(msgspec.Struct, eq=False):
     """One attempt's copy of what a handler may change; decoded when it is first looked at.
 
-    `base` is the state that was read, None for a new session. `lifetime` is the session's own, as
-    in `Record.lifetime`.
+    `_base` is the state that was read, None for a new session; `decoded` is `value`, once somebody
+    has asked for it. `lifetime` is the session's own, as in `Record.lifetime`.
     """
 
-    __slots__ = ("_base", "_initial", "_session_id", "_value", "closed", "lifetime")
-
-    def __init__(
-        self, base: bytes | None, initial: InitialState, session_id: str, lifetime: int | None
-    ) -> None:
-        self._base = base
-        self._initial = initial
-        self._session_id = session_id
-        self._value: State | None = None
-        self.lifetime = lifetime
-        self.closed = False
+    _base: bytes | None
+    _initial: InitialState
+    _session_id: str
+    lifetime: int | None
+    decoded: State | None = None
+    closed: bool = False
 
     @property
     def base(self) -> bytes:
@@ -61,9 +58,9 @@ class Draft:
     @property
     def value(self) -> State:
         """The state as it stands in this turn."""
-        value = self._value
+        value = self.decoded
         if value is None:
-            value = self._value = decode_state(self.base, self._session_id)
+            value = self.decoded = decode_state(self._base or self.base, self._session_id)
         return value
 
     def ensure_open(self, session_id: str) -> None:
@@ -78,18 +75,27 @@ class Draft:
 
     def merge(self, changes: Mapping[str, Any]) -> None:
         """Shallow merge: each key is set, the others stay. All of `changes`, or nothing."""
+        if _ATOMS.issuperset(map(type, changes.values())) and _TEXT.issuperset(map(type, changes)):
+            # They need no copy. Their texts are those of a session if they can be written.
+            try:
+                _encoder.encode(changes)
+            except UnicodeEncodeError:
+                pass  # told below, with its path
+            else:
+                (self.decoded or self.value).update(changes)
+                return
         self.value.update(checked(changes, self._session_id))
 
     def reset(self) -> None:
         """Back to the initial state."""
-        self._value = decode_state(self._initial.encoded(), self._session_id)
+        self.decoded = decode_state(self._initial.encoded(), self._session_id)
 
     def changed(self) -> bytes | None:
         """The state to write, or None if it is equal to what was read.
 
         Raises `StateValueError` if a nested change put in a value that a session cannot keep.
         """
-        value = self._value
+        value = self.decoded
         if value is None:
             return None
         try:
@@ -97,10 +103,10 @@ class Draft:
         except (TypeError, ValueError, RecursionError, OverflowError, msgspec.MsgspecError):
             encoded = b""  # the check below finds the value, and says where it stands
         # Equal bytes are not enough: NaN is written as null, a tuple as a list.
-        if encoded == self.base and value == decode_state(encoded, self._session_id):
-            return None
-        sound = checked(value, self._session_id)
-        return encoded or _encoder.encode(sound)
+        plain = _ATOMS.issuperset(map(type, value.values())) and _TEXT.issuperset(map(type, value))
+        if not (encoded and (plain or _is_sound(value))):
+            encoded = _encoder.encode(checked(value, self._session_id))
+        return None if encoded == self.base else encoded
 
 
 class InitialState:
@@ -145,6 +151,39 @@ def decode_state(data: bytes, session_id: str) -> State:
             f"from a copy, or destroy the session to let it start anew."
         )
         raise SessionUnreadable(message, session_id=session_id) from error
+
+
+def _is_sound(state: State) -> bool:  # noqa: C901 - a call for each value would double its cost
+    """Whether a session can surely keep a state that has been encoded, and so its texts as well.
+
+    It goes level by level, for speed; where a fault is, and what to do about it, `checked` tells.
+    """
+    level: list[Any] = [state]
+    for _ in range(MAX_DEPTH):
+        below: list[Any] = []
+        for container in level:
+            values = container
+            if type(container) is dict:
+                if not _TEXT.issuperset(map(type, container)):
+                    return False
+                values = container.values()
+            if _ATOMS.issuperset(map(type, values)):
+                continue
+            for value in values:
+                kind = type(value)
+                if kind in _ATOMS:
+                    continue
+                if kind is dict or kind is list:
+                    below.append(value)
+                elif not (
+                    (kind is int and _MIN_INT <= value <= _MAX_INT)
+                    or (kind is float and -_INFINITY < value < _INFINITY)
+                ):
+                    return False
+        if not below:
+            return True
+        level = below
+    return False
 
 
 def checked(changes: Mapping[str, Any], session_id: str | None = None) -> State:

@@ -21,7 +21,7 @@ from contextvars import ContextVar
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from barback.backoff import busy_pauses
+from barback.checkout import Checkouts
 from barback.commit import Commits
 from barback.errors import (
     BotNotRunning,
@@ -30,20 +30,20 @@ from barback.errors import (
     LeaseLost,
     NotDone,
     SessionBusy,
-    TurnDeadlock,
 )
+from barback.events import Event
 from barback.keeper import Guarded, LeaseKeeper
 from barback.operations import Operations
+from barback.parking import Parking
 from barback.queue import HandOver, TurnQueue
-from barback.record import Record, new_version
+from barback.record import Record
 from barback.rules import Rules
 from barback.state import Draft, InitialState
-from barback.stores.base import Lease, LeasedStore, milliseconds
+from barback.stores.base import InstantStore, LeasedStore, milliseconds
+from barback.waits import Waits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
-
-    from barback.events import Event
 
 __all__ = ["Outcome", "Turn", "Turns"]
 
@@ -60,58 +60,43 @@ class Outcome(StrEnum):
 
 
 class Turn(Guarded):
-    """One turn: what was read, what may be changed, and how far it has come."""
+    """One turn: what was read, what may be changed, and how far it has come.
 
-    __slots__ = (
-        "address",
-        "ancestors",
-        "draft",
-        "event",
-        "event_id",
-        "failed",
-        "hand_overs",
-        "now",
-        "record",
-        "state",
-        "turns",
-        "users",
-    )
+    - `user`, `address`: whose event it is, and where replies go, to be remembered.
+    - `record`: what was read; `kept`: the same, or None if there is none or an expired one.
+    - `state`: what is to be written, None if that is what was read.
+    - `held`: it is around code of the caller's own, rather than a handler.
+    """
 
-    draft: Draft
-    record: Record | None
+    ancestors: tuple[Turn, ...] = ()
+    record: Record | None = None
+    kept: Record | None = None
     now: int
-    state: bytes | None
+    draft: Draft
+    state: bytes | None = None
+    hand_overs = 0
+    failed = False
+    held = False
 
-    def __init__(  # noqa: PLR0913 - it is made in one place
+    def __init__(  # noqa: PLR0913, PLR0917 - it is made in two places
         self,
         turns: Turns,
         session_id: str,
         event: Event,
-        *,
         event_id: str | None = None,
         user: str | None = None,
         address: str | None = None,
     ) -> None:
-        super().__init__(session_id)
         self.turns = turns
+        self.session_id = session_id
         self.event = event
         self.event_id = event_id
-        self.users = () if user is None else (user,)
+        self.user = user
         self.address = address
-        self.hand_overs = 0
-        self.failed = False
-        self.ancestors: tuple[Turn, ...] = ()
-
-    @property
-    def kept(self) -> Record | None:
-        """The session's record; None for a new session, be there no record or an expired one."""
-        record = self.record
-        return None if record is None or record.expired(self.now) else record
 
     def start_over(self, initial: InitialState) -> None:
-        """A new draft of what was read; the one before, if any, is closed."""
-        if hasattr(self, "draft"):
-            self.draft.closed = True
+        """A new draft of what was read, in place of the one before."""
+        self.draft.closed = True
         self.state = None
         kept = self.kept
         if kept is None:
@@ -139,17 +124,26 @@ class Turns:
         self.queue = TurnQueue(rules.concurrency, self._return_unclaimed)
         self._stopped = False
         self._clock = clock
-        self._operations = Operations(instant=store.instant, bound=rules.patience)
-        self._keeper = LeaseKeeper(store, self._operations, rules.handler_timeout)
+        self._loop = asyncio.get_running_loop()
+        self._instant: InstantStore | None = None
+        if isinstance(store, InstantStore) and store.overrides_nothing():
+            self._instant = store
+        self._operations = Operations(rules.patience)
+        self._keeper = LeaseKeeper(
+            store,
+            self._operations,
+            handler_timeout=rules.handler_timeout,
+            lease_term=rules.lease_term,
+        )
+        self._checkouts = Checkouts(store, self._operations, rules, self._refuse_when_stopped)
+        self._waits = Waits()
         self._handled: OrderedDict[tuple[str, str], None] = OrderedDict()
-        self._tokens: OrderedDict[str, str] = OrderedDict()
-        self._awaited: dict[str, list[str]] = {}
         self.lifetime = milliseconds(store.expires_in)
-        self._commits = Commits(store, self._operations, rules, self._now, self.lifetime)
+        self._commits = Commits(store, self._operations, rules, clock, self.lifetime)
 
     # The turn, top-down.
 
-    async def run(
+    async def run(  # noqa: C901, PLR0912, PLR0915 - the turn, in one place; each call costs
         self,
         turn: Turn,
         handle: Callable[[Turn], Awaitable[None]],
@@ -159,119 +153,126 @@ class Turns:
 
         An exception of `handle` is given to `rescue`, with the state as it was before the turn.
         """
-        await self.begin(turn)
-        if self._seen(turn):  # and so nothing is written: a redelivery is no activity
-            await self.abandon(turn)
-            return Outcome.DUPLICATE
-        outcome = Outcome.COMMITTED
-        try:
+        queue, session_id, record = self.queue, turn.session_id, None
+        # queue
+        outer = _inside.get()
+        if outer:
+            turn.ancestors = tuple(one for one in outer if not one.draft.closed)
+        if self._stopped:
+            raise _shutting_down()
+        handed = None
+        # A turn inside another has no limit to wait for: the outer one would wait with it.
+        if not queue.enter_now(session_id, turn.ancestors != ()):
+            handed = await self._wait_in_line(turn)
+
+        # checkout
+        now = self._loop.time()
+        if handed is not None:
+            turn.lease, turn.record, turn.hand_overs = handed.lease, handed.record, handed.turns
+            record = turn.record
+        else:
+            turn.lease = lease = self._checkouts.new_lease(session_id, now)
             try:
-                await self._work(turn, handle)
-            except NotDone:
+                try:
+                    if self._instant is not None:
+                        record = self._instant.take(session_id, lease)
+                    else:
+                        record = await self._checkouts.take(lease)
+                        now = self._loop.time()
+                except SessionBusy as busy:
+                    record = await self._checkouts.wait(lease, busy)
+                    now = self._loop.time()
+            except BaseException:
+                queue.leave(session_id)
                 raise
-            except Exception as error:
-                if (asked := _all_not_done(error)) is not None:
-                    raise asked from error
-                outcome = Outcome.FAILED
-                turn.failed = True
-                await self._rescue(turn, error, rescue)
-        except BaseException as error:
-            await self.abandon(turn, error)
+            if record is not None:
+                turn.record = record
+                lease.version = record.version
+        try:
+            if self._stopped:
+                raise _shutting_down()  # noqa: TRY301 - the same end as for an error
+            turn.now = read_at = int(self._clock() * 1000)
+            if record is None or (record.expires_at or read_at + 1) <= read_at:
+                draft = Draft(None, self.initial, session_id, None)
+            else:
+                turn.kept = record
+                draft = Draft(record.state, self.initial, session_id, record.lifetime)
+            turn.draft = draft
+        except BaseException:
+            await self._give_back(turn)
             raise
-        written = await self.commit(turn)
-        if outcome is Outcome.COMMITTED and not written:
+
+        # dedupe
+        event_id = turn.event_id
+        if event_id is not None and (
+            (record is not None and event_id in record.seen)
+            or (session_id, event_id) in self._handled
+        ):
+            await self._abandon(turn)  # nothing is written: a redelivery is no activity
+            return Outcome.DUPLICATE
+
+        # handle
+        error: BaseException | None = None
+        self._enter(turn, now)
+        try:
+            await handle(turn)
+        except BaseException as raised:  # noqa: BLE001 - it is looked at in a moment
+            error = raised
+        error = self._exit(turn, error)
+        if error is not None:
+            await self._fail(turn, error, rescue)
+
+        # commit
+        try:
+            record = self._commits.record_of(turn)
+            if record is not None:
+                keep = queue.waiting(session_id) and self._may_hand_over(turn)
+                try:
+                    if self._instant is not None:
+                        self._instant.put(record, turn.lease, keep=keep)
+                    else:
+                        writing = self.store.commit(record, turn.lease, keep=keep)
+                        await self._operations.finish(writing)
+                except CommitUnknown as lost:
+                    keep = False
+                    await self._operations.finish(self._commits.resolve(turn, record, lost))
+        except (LeaseLost, CommitUnknown):
+            queue.leave(session_id)
+            raise
+        except BaseException:
+            await self._give_back(turn)
+            raise
+
+        # settle
+        if record is None:
+            await self._abandon(turn)
+            if turn.failed:
+                return Outcome.FAILED
             self._remember(turn)
             return Outcome.UNCHANGED
-        return outcome
+        if keep:
+            turn.record = record
+            turn.lease.version = record.version
+            turn.lease.renewed_at = self._loop.time()
+            await self._abandon(turn)  # which hands it on, unless who waited has gone meanwhile
+        else:
+            queue.leave(session_id)
+        return Outcome.FAILED if turn.failed else Outcome.COMMITTED
 
     @asynccontextmanager
     async def hold(self, turn: Turn) -> AsyncIterator[None]:
         """One whole turn around the caller's own code, whose exceptions are the caller's too."""
-        await self.begin(turn)
-        error: BaseException | None = None
-        self.enter(turn)
+        turn.held = True
+        parking = Parking(self.run(turn, lambda _: Parking.place()))
+        await parking.enter()
         try:
             yield
-        except BaseException as raised:  # noqa: BLE001 - raised again, below
-            error = raised
-        error = self.exit(turn, error)
-        if error is not None:
-            await self.abandon(turn, error)
-            raise error
-        await self.commit(turn)
-
-    async def begin(self, turn: Turn) -> None:
-        """Queue and checkout: when it returns, the session is this turn's and has been read."""
-        handed = None
-        turn.ancestors = tuple(outer for outer in _inside.get() if not outer.draft.closed)
-        self._refuse_when_stopped()
-        # A turn inside another has no limit to wait for: the outer one would wait with it.
-        if not self.queue.enter_now(turn.session_id, over_limit=bool(turn.ancestors)):
-            handed = await self._wait_in_line(turn)
-        if handed is not None:
-            turn.lease, turn.record, turn.hand_overs = handed.lease, handed.record, handed.turns
+        except BaseException as raised:  # noqa: BLE001 - the turn raises it again
+            await parking.leave(raised)
         else:
-            turn.lease = self._new_lease(turn.session_id)
-            try:
-                turn.record = await self._checkout(turn.lease)
-            except BaseException:
-                self.queue.leave(turn.session_id)
-                raise
-        try:
-            self._refuse_when_stopped()
-            turn.now = self._now()
-            turn.start_over(self.initial)
-        except BaseException:
-            await self._give_back(turn)
-            raise
+            await parking.leave()
 
-    def enter(self, turn: Turn) -> None:
-        """What handles the event starts, in the current task."""
-        _inside.set((*turn.ancestors, turn))
-        self._keeper.watch(turn)
-
-    def exit(self, turn: Turn, error: BaseException | None) -> BaseException | None:
-        """What handled the event has ended, with `error`; returns what it ended with in truth."""
-        self._keeper.unwatch(turn)
-        _inside.set(turn.ancestors)
-        reason = turn.reason(error)
-        if reason is not None:
-            reason.__cause__ = error
-            error = reason
-        if error is None:
-            try:
-                turn.state = turn.draft.changed()
-            except Exception as refused:  # noqa: BLE001 - returned, as what the handler came to
-                error = refused
-        turn.draft.closed = True
-        return error
-
-    async def commit(self, turn: Turn) -> bool:
-        """Write what has changed, give the lease back or hand it on; whether it was written."""
-        try:
-            record = self._commits.record_of(turn)
-            if record is not None:
-                keep = self._may_hand_over(turn)
-                keep = await self._commits.write(turn, record, keep=keep)
-        except (LeaseLost, CommitUnknown):
-            self.queue.leave(turn.session_id)
-            raise
-        except BaseException:
-            await self._give_back(turn)
-            raise
-        if record is None:
-            await self.abandon(turn)
-            return False
-        if not keep:
-            self.queue.leave(turn.session_id)
-            return True
-        turn.record = record
-        turn.lease.version = record.version
-        turn.lease.renewed_at = asyncio.get_running_loop().time()
-        await self.abandon(turn)  # which hands it on, unless who waited has gone meanwhile
-        return True
-
-    async def abandon(self, turn: Turn, error: BaseException | None = None) -> None:
+    async def _abandon(self, turn: Turn, error: BaseException | None = None) -> None:
         """Write nothing; give the lease back, or hand it on with the record as it was read."""
         turn.draft.closed = True
         turn.lost = turn.lost or isinstance(error, LeaseLost)
@@ -319,90 +320,8 @@ class Turns:
         holders = [outer.session_id for outer in turn.ancestors if outer.turns is self]
         if not holders:
             return await self.queue.enter(turn.session_id, over_limit=bool(turn.ancestors))
-        if self._awaits(turn.session_id, set(holders)):
-            message = (
-                f"A turn of session {holders[-1]!r} asked for session {turn.session_id!r}, which "
-                f"waits for that turn: neither would ever end. Use the context you have, or start "
-                f"the conversation after the turn."
-            )
-            raise TurnDeadlock(message, session_id=turn.session_id)
-        for holder in holders:
-            self._awaited.setdefault(holder, []).append(turn.session_id)
-        try:
+        with self._waits.waiting(holders, turn.session_id):
             return await self.queue.enter(turn.session_id, over_limit=True)
-        finally:
-            for holder in holders:
-                self._awaited[holder].remove(turn.session_id)
-                if not self._awaited[holder]:
-                    del self._awaited[holder]
-
-    def _awaits(self, session_id: str, holders: set[str]) -> bool:
-        """Whether a turn of `session_id` waits, at however many removes, for one of `holders`."""
-        reached, frontier = set[str](), [session_id]
-        while frontier:
-            awaited = frontier.pop()
-            if awaited in holders:
-                return True
-            if awaited not in reached:
-                reached.add(awaited)
-                frontier += self._awaited.get(awaited, ())
-        return False
-
-    def _new_lease(self, session_id: str) -> Lease:
-        """A lease to be taken. A store that may have given one unseen knows it by its token."""
-        token = self._tokens.pop(session_id, None) if self._tokens else None
-        return Lease(
-            session_id=session_id,
-            token=f"{new_version():x}" if token is None else token,
-            term=self.rules.lease_term,
-        )
-
-    def _keep_token(self, lease: Lease) -> None:
-        """Nobody knows whether this lease still holds: let the session's next turn take the same.
-
-        With one of its own it would have to wait for this one's end.
-        """
-        self._tokens[lease.session_id] = lease.token
-        if len(self._tokens) > self.rules.handled_limit:
-            self._tokens.popitem(last=False)
-
-    async def _checkout(self, lease: Lease) -> Record | None:
-        """Take the lease and read the record; wait, with a jittered back-off, while it is busy."""
-        loop = asyncio.get_running_loop()
-        give_up_at = None
-        backoff = busy_pauses()
-        while True:
-            self._refuse_when_stopped()
-            lease.renewed_at = asked_at = loop.time()
-            try:
-                record = await self._operations.obtain(
-                    self.store.checkout(lease.session_id, lease),
-                    undo=lambda: self.store.release(lease.session_id, lease),
-                    unanswered=lambda: self._keep_token(lease),
-                )
-            except SessionBusy as busy:
-                if give_up_at is None:
-                    give_up_at = asked_at + self.rules.lease_wait
-                if asked_at >= give_up_at:
-                    message = (
-                        f"Session {lease.session_id!r} was in another turn for the "
-                        f"{self.rules.lease_wait:g} seconds this one may wait."
-                    )
-                    raise SessionBusy(
-                        message, session_id=lease.session_id, store=self.store.name
-                    ) from busy
-                await asyncio.sleep(next(backoff))
-            else:
-                lease.version = None if record is None else record.version
-                return record
-
-    def _seen(self, turn: Turn) -> bool:
-        """Whether the event has been handled before, as far as is remembered."""
-        if turn.event_id is None:
-            return False
-        if turn.record is not None and turn.event_id in turn.record.seen:
-            return True
-        return (turn.session_id, turn.event_id) in self._handled
 
     def _remember(self, turn: Turn) -> None:
         """An event that changed nothing is remembered here only, and not for ever."""
@@ -411,18 +330,42 @@ class Turns:
             if len(self._handled) > self.rules.handled_limit:
                 self._handled.popitem(last=False)
 
-    async def _work(self, turn: Turn, handle: Callable[[Turn], Awaitable[None]]) -> None:
-        self.enter(turn)
-        error: BaseException | None = None
+    def _enter(self, turn: Turn, now: float) -> None:
+        """What handles the event starts, in the current task."""
+        _inside.set((*turn.ancestors, turn))
+        self._keeper.watch(turn, now)
+
+    def _exit(self, turn: Turn, error: BaseException | None) -> BaseException | None:
+        """What handled the event has ended, with `error`; returns what it ended with in truth."""
+        self._keeper.unwatch(turn)
+        _inside.set(turn.ancestors)
+        if error is not None or turn.interrupted:
+            error = _truth(turn, error)
+        if error is None:
+            try:
+                turn.state = turn.draft.changed()
+            except Exception as refused:  # noqa: BLE001 - as if the handler had raised it
+                error = refused
+        turn.draft.closed = True
+        return error
+
+    async def _fail(
+        self,
+        turn: Turn,
+        error: BaseException,
+        rescue: Callable[[Turn, Exception], Awaitable[None]] | None,
+    ) -> None:
+        """The handler failed; where it was interrupted or asked so, the turn is not done."""
         try:
-            await handle(turn)
-        except BaseException as raised:  # noqa: BLE001 - raised again, below
-            error = raised
-        if isinstance(error, asyncio.CancelledError) and not turn.cancelled:
-            error = _cancelled_itself(turn, error)
-        error = self.exit(turn, error)
-        if error is not None:
-            raise error
+            if turn.held or isinstance(error, NotDone) or not isinstance(error, Exception):
+                raise error  # noqa: TRY301 - the same end for both
+            if (asked := _all_not_done(error)) is not None:
+                raise asked from error  # noqa: TRY301
+            turn.failed = True
+            await self._rescue(turn, error, rescue)
+        except BaseException as not_done:
+            await self._abandon(turn, not_done)
+            raise
 
     async def _rescue(
         self,
@@ -440,24 +383,32 @@ class Turns:
                 exc_info=error,
             )
             return
+        second: BaseException | None = None
+        self._enter(turn, self._loop.time())
         try:
-            await self._work(turn, lambda turn: rescue(turn, error))
-        except NotDone:
-            raise
-        except Exception as second:  # a bug in on_error, whatever it is
-            second.__context__ = error
-            turn.start_over(self.initial)  # its expire_in is thrown away as well
-            turn.draft.closed = True
-            logger.exception(
-                "on_error of session %r failed; its changes were thrown away.", turn.session_id
-            )
+            await rescue(turn, error)
+        except BaseException as raised:  # noqa: BLE001 - it is looked at in a moment
+            second = raised
+        second = self._exit(turn, second)
+        if second is None:
+            return
+        if isinstance(second, NotDone) or not isinstance(second, Exception):
+            raise second
+        second.__context__ = error
+        turn.start_over(self.initial)  # its expire_in is thrown away as well
+        turn.draft.closed = True
+        logger.error(
+            "on_error of session %r failed; its changes were thrown away.",
+            turn.session_id,
+            exc_info=second,
+        )
 
     def _may_hand_over(self, turn: Turn) -> bool:
         """Whether the lease may go on to somebody of this process, rather than back."""
         return (
-            not turn.lost
+            self.queue.waiting(turn.session_id)
             and turn.hand_overs + 1 < self.rules.hand_overs
-            and self.queue.waiting(turn.session_id)
+            and not turn.lost
         )
 
     def _return_unclaimed(self, handed: HandOver) -> None:
@@ -467,17 +418,16 @@ class Turns:
     async def _give_back(self, turn: Turn) -> None:
         """The lease to the store, then the place in the queue to the next."""
         try:
-            if not await self._commits.release(turn):
-                self._keep_token(turn.lease)
+            if self._instant is not None:
+                self._instant.give_back(turn.session_id, turn.lease)
+            elif not await self._commits.release(turn):
+                self._checkouts.keep_token(turn.lease)
         finally:
             self.queue.leave(turn.session_id)
 
     def inside(self) -> bool:
         """Whether the current task is in one of these turns."""
         return any(turn.turns is self and not turn.draft.closed for turn in _inside.get())
-
-    def _now(self) -> int:
-        return int(self._clock() * 1000)
 
 
 def _all_not_done(error: Exception) -> NotDone | None:
@@ -493,6 +443,17 @@ def _all_not_done(error: Exception) -> NotDone | None:
 def _shutting_down() -> BotNotRunning:
     message = "The bot is shutting down. Deliver the event again."
     return BotNotRunning(message)
+
+
+def _truth(turn: Turn, error: BaseException | None) -> BaseException | None:
+    """What a handler ended with: the reason it was interrupted for, if that is why it ended."""
+    if isinstance(error, asyncio.CancelledError) and not (turn.cancelled or turn.held):
+        error = _cancelled_itself(turn, error)
+    reason = turn.reason(error)
+    if reason is None:
+        return error
+    reason.__cause__ = error
+    return reason
 
 
 def _cancelled_itself(turn: Turn, cancelled: asyncio.CancelledError) -> HandlerCancelled:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = [
     "GRACE",
     "ONE_YEAR",
+    "InstantStore",
     "Lease",
     "LeasedStore",
     "ListedStore",
@@ -75,9 +76,6 @@ class _Store(ABC):
 
     name: ClassVar[str] = "store"
     """How errors call it."""
-
-    instant: ClassVar[bool] = False
-    """True if no operation ever suspends: then none can be cancelled half-way."""
 
     expires_in: timedelta | None = ONE_YEAR
     """How long a session lives after its last activity; None: for ever."""
@@ -241,6 +239,48 @@ class LeasedStore(_Store):
     @abstractmethod
     def due(self, before: int, limit: int) -> Awaitable[list[Record]]:
         """At most `limit` records with `expires_at` at or before `before` (milliseconds)."""
+
+
+class InstantStore(LeasedStore):
+    """A `LeasedStore` in this process's memory, of which no operation has to wait for anything.
+
+    A driver implements `take`, `put` and `give_back`; a turn calls them without awaiting. What is
+    awaitable is made of them. Should a subclass put something of its own in the place of
+    `checkout`, `commit` or `release`, turns call these, as they do with any other store.
+    """
+
+    @abstractmethod
+    def take(self, session_id: str, lease: Lease) -> Record | None:
+        """What `checkout` does."""
+
+    @abstractmethod
+    def put(self, record: Record, lease: Lease, *, keep: bool = False) -> None:
+        """What `commit` does."""
+
+    @abstractmethod
+    def give_back(self, session_id: str, lease: Lease) -> None:
+        """What `release` does."""
+
+    async def checkout(self, session_id: str, lease: Lease) -> Record | None:
+        """See `LeasedStore.checkout`."""
+        return self.take(session_id, lease)
+
+    async def commit(self, record: Record, lease: Lease, *, keep: bool = False) -> None:
+        """See `LeasedStore.commit`."""
+        self.put(record, lease, keep=keep)
+
+    async def release(self, session_id: str, lease: Lease) -> None:
+        """See `LeasedStore.release`."""
+        self.give_back(session_id, lease)
+
+    @classmethod
+    def overrides_nothing(cls) -> bool:
+        """Whether what is awaitable is still made of what is not."""
+        return (
+            cls.checkout is InstantStore.checkout
+            and cls.commit is InstantStore.commit
+            and cls.release is InstantStore.release
+        )
 
 
 def duration(value: float | timedelta | None, name: str = "expires_in") -> timedelta | None:

@@ -43,12 +43,15 @@ class LeaseTable:
 
         Raises `SessionBusy` if another holds it, or if an operation on it is still under way.
         """
-        now = self._clock()
-        holder = self._held.get(session_id)
-        own = holder is not None and holder[0] == lease.token
-        if (holder is not None and not own and holder[1] > now) or session_id in self._under_way:
+        held, now, own = self._held, self._clock(), False
+        if session_id in held:
+            token, until = held[session_id]
+            own = token == lease.token
+            if not own and until > now:
+                raise answers.busy(self._store, session_id)
+        if self._under_way and session_id in self._under_way:
             raise answers.busy(self._store, session_id)
-        self._held[session_id] = (lease.token, now + lease.term)
+        held[session_id] = (lease.token, now + lease.term)
         return not own
 
     @asynccontextmanager
@@ -78,12 +81,22 @@ class LeaseTable:
 
     def check(self, session_id: str, lease: Lease) -> None:
         """Raise `LeaseLost` unless the session is still this lease's."""
-        if not self.holds(session_id, lease):
+        holder = self._held.get(session_id)
+        if holder is None or holder[0] != lease.token:
+            raise answers.lost(self._store, session_id)
+
+    def end(self, session_id: str, lease: Lease) -> None:
+        """Free the session. Raises `LeaseLost` unless it is still this lease's."""
+        holder = self._held.pop(session_id, None)
+        if holder is None or holder[0] != lease.token:
+            if holder is not None:
+                self._held[session_id] = holder
             raise answers.lost(self._store, session_id)
 
     def give_back(self, session_id: str, lease: Lease) -> None:
         """Free the session, if it is still this lease's."""
-        if self.holds(session_id, lease):
+        holder = self._held.get(session_id)
+        if holder is not None and holder[0] == lease.token:
             del self._held[session_id]
 
     def renew(self, leases: Sequence[Lease]) -> list[Lease]:
@@ -121,7 +134,6 @@ class LocalLeases(LeasedStore):
     def __init__(self, store: SessionStore) -> None:
         self.store = store
         self.name = store.name  # type: ignore[misc]  # it goes by its driver's name
-        self.instant = store.instant  # type: ignore[misc]  # and is as quick
         self.expires_in = store.expires_in
         if store.leases is None:
             store.leases = LeaseTable(store.name)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from barback.errors import ConfigurationError
 from barback.options import count
 from barback.stores import answers
-from barback.stores.base import ONE_YEAR, Lease, LeasedStore, duration
+from barback.stores.base import ONE_YEAR, InstantStore, Lease, duration
 from barback.stores.local import LeaseTable
 from barback.stores.url import parse_url
 
@@ -25,7 +25,7 @@ __all__ = ["MemorySessionStore"]
 logger = logging.getLogger("barback")
 
 
-class MemorySessionStore(LeasedStore):
+class MemorySessionStore(InstantStore):
     """Sessions in this process's memory; the default of every bot.
 
     - `max_size`: how many sessions it keeps, 10,000 unless set. When there are more, the least
@@ -37,7 +37,6 @@ class MemorySessionStore(LeasedStore):
     """
 
     name: ClassVar[str] = "memory"
-    instant: ClassVar[bool] = True
 
     def __init__(
         self, max_size: int = 10_000, *, expires_in: float | timedelta | None = ONE_YEAR
@@ -61,30 +60,31 @@ class MemorySessionStore(LeasedStore):
         """Nothing to open."""
         return self
 
-    async def checkout(self, session_id: str, lease: Lease) -> Record | None:
+    def take(self, session_id: str, lease: Lease) -> Record | None:
         """See `LeasedStore.checkout`."""
         self._leases.take(session_id, lease)
-        record = self._records.get(session_id)
+        records = self._records
+        record = records.get(session_id)
         if record is not None:
-            self._records.move_to_end(session_id)
+            records.move_to_end(session_id)
         return record
 
-    async def commit(self, record: Record, lease: Lease, *, keep: bool = False) -> None:
+    def put(self, record: Record, lease: Lease, *, keep: bool = False) -> None:
         """See `LeasedStore.commit`."""
-        session_id = record.id
-        self._leases.check(session_id, lease)
-        stored = self._records.get(session_id)
+        session_id, leases, records = record.id, self._leases, self._records
+        stored = records.get(session_id)
         if (None if stored is None else stored.version) != lease.version:
             raise answers.lost(self.name, session_id)
-        self._records[session_id] = record
-        if stored is None and len(self._records) > self.max_size:
-            self._evict()
         if keep:
-            self._leases.renew([lease])
+            leases.check(session_id, lease)
+            leases.renew([lease])
         else:
-            self._leases.give_back(session_id, lease)
+            leases.end(session_id, lease)
+        records[session_id] = record
+        if stored is None and len(records) > self.max_size:
+            self._evict(session_id)
 
-    async def release(self, session_id: str, lease: Lease) -> None:
+    def give_back(self, session_id: str, lease: Lease) -> None:
         """See `LeasedStore.release`."""
         self._leases.give_back(session_id, lease)
 
@@ -117,14 +117,14 @@ class MemorySessionStore(LeasedStore):
     def __bool__(self) -> bool:
         return True  # an empty store is a store: `store or another` must not drop it
 
-    def _evict(self) -> None:
-        """Forget the least recently used session that no turn holds.
+    def _evict(self, newest: str) -> None:
+        """Forget the least recently used session that no turn holds, and that is not the newest.
 
         Where all are held, the store is over its size until a later commit finds one that is not.
         """
         while len(self._records) > self.max_size:
-            victim = next((held for held in self._records if held not in self._leases), None)
-            if victim is None:
+            victim = next((held for held in self._records if held not in self._leases), newest)
+            if victim == newest:
                 return
             del self._records[victim]
             self.evictions += 1
