@@ -7,7 +7,7 @@ from contextlib import suppress
 from functools import partial
 from queue import SimpleQueue
 from threading import Thread
-from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 
 from barback.stores.operation import Operation
 
@@ -28,7 +28,7 @@ class Worker:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._jobs: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
         self._thread: Thread | None = None
 
     def do(self, job: Callable[[*Ts], T], *arguments: *Ts) -> Operation[T]:
@@ -37,11 +37,18 @@ class Worker:
         Raises `RuntimeError` if the thread cannot be started: then it was not asked for.
         """
         loop = asyncio.get_running_loop()
+        asked = Operation[T](loop.create_future())
+        self.post(partial(_do, loop, asked, partial(job, *arguments)))
+        return asked
+
+    def post(self, job: Callable[[], object]) -> None:
+        """Have `job` done, which sees to its own answer and raises nothing.
+
+        Raises `RuntimeError` if the thread cannot be started: then it was not asked for.
+        """
         if self._thread is None:
             self._start()
-        asked = _Job(loop, job, arguments)
-        self._jobs.put(asked)
-        return asked
+        self._jobs.put(job)
 
     def close(self) -> None:
         """Wait until everything that was asked for is done, and end the thread. It blocks."""
@@ -61,34 +68,17 @@ class Worker:
 
     def _work(self) -> None:
         get = self._jobs.get
-        while _get_done(get()):
-            pass
+        while (job := get()) is not None:
+            job()
+            del job  # while it waits for the next one, nothing of this one stays behind
 
 
-class _Job(Operation[Any]):
-    __slots__ = ("arguments", "job", "loop")
-
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        job: Callable[..., Any],
-        arguments: tuple[Any, ...],
-    ) -> None:
-        super().__init__(loop.create_future())
-        self.loop = loop
-        self.job = job
-        self.arguments = arguments
-
-
-def _get_done(job: _Job | None) -> bool:
-    """Do the job and tell who awaits it; whether there was one. Nothing of it stays behind."""
-    if job is None:
-        return False
+def _do(loop: asyncio.AbstractEventLoop, asked: Operation[T], job: Callable[[], T]) -> None:
+    """Do the job, and tell who awaits it."""
     try:
-        answer = partial(job.succeed, job.job(*job.arguments))
+        answer = partial(asked.succeed, job())
     except BaseException as error:  # noqa: BLE001 - it is the answer
-        answer = partial(job.fail, error)
+        answer = partial(asked.fail, error)
     with suppress(RuntimeError):  # the event loop has been closed, and nobody awaits it
-        job.loop.call_soon_threadsafe(answer)
+        loop.call_soon_threadsafe(answer)
     del answer  # or an error would hold this frame, which holds it
-    return True

@@ -5,14 +5,16 @@ from __future__ import annotations
 import sqlite3
 import time
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from barback.errors import BarbackError, SessionUnreadable
 from barback.record import Record
 from barback.stores import answers
+from barback.stores.operation import Operation
 from barback.stores.sqlite.file import LAYOUT, NAME, DatabaseFile
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
 __all__ = ["Database", "Job"]
@@ -34,13 +36,16 @@ FREE: Final = "DELETE FROM leases WHERE session_id = ?"
 PRUNE: Final = "DELETE FROM leases WHERE taken_at > ? OR taken_at + term < ?"
 
 READ: Final = "SELECT id, typeof(id), version, record FROM sessions WHERE id = ?"
+# The session is the lease's, and the record the one that was read, or nothing is written.
 INSERT: Final = """
-    INSERT INTO sessions (version, expires_at, record, id) VALUES (?, ?, CAST(? AS TEXT), ?)
+    INSERT INTO sessions (version, expires_at, record, id)
+    SELECT ?, ?, CAST(? AS TEXT), session_id FROM leases WHERE session_id = ? AND token = ?
     ON CONFLICT (id) DO NOTHING
 """
 UPDATE: Final = """
     UPDATE sessions SET version = ?, expires_at = ?, record = CAST(? AS TEXT)
-    WHERE id = ? AND version = ?
+    WHERE id = ? AND EXISTS (SELECT 1 FROM leases WHERE session_id = sessions.id AND token = ?)
+    AND version = ?
 """
 DESTROY: Final = "DELETE FROM sessions WHERE id = ?"
 FIRST_PAGE: Final = """
@@ -72,18 +77,27 @@ FAILURES: Final = (sqlite3.Error, MemoryError)
 FSYNC_FAILED: Final = {sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC}
 
 
-class Job(NamedTuple):
-    """One operation: a method of `Database`, and what it is given after the time."""
+class Job(Operation[Any]):
+    """One operation: a method of `Database`, and what it is given after the time.
 
-    do: Callable[..., object]
-    session_id: str | None
-    arguments: tuple[object, ...]
-    asked_at: float
+    `writes`: whether it must outlive a crash of the machine once it is answered.
+    """
 
-    @property
-    def writes(self) -> bool:
-        """Whether it must outlive a crash of the machine once it is answered."""
-        return self.do in {Database.commit, Database.destroy}
+    __slots__ = ("arguments", "asked_at", "do", "session_id", "writes")
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        do: Callable[..., object],
+        session_id: str | None,
+        arguments: tuple[object, ...],
+    ) -> None:
+        super().__init__(loop.create_future())
+        self.do = do
+        self.session_id = session_id
+        self.arguments = arguments
+        self.asked_at = time.monotonic()
+        self.writes = do in WRITES
 
 
 class Database:
@@ -128,36 +142,40 @@ class Database:
         Where one finds no room, SQLite undoes all of them: each is then tried alone, unless a crash
         might still bring back what they have done together.
         """
-        committing = False
+        committing = durable = False
         try:
-            self._set_level(durable=any(job.writes for job in jobs))
+            for job in jobs:
+                durable = durable or job.writes
+            self._set_level(durable=durable)
             # Where one trip has waited in vain, those who waited behind it need not wait as long.
-            since = max(self._begun_at, min(job.asked_at for job in jobs))
-            self._file.patiently(self._connection, "BEGIN IMMEDIATE", since=since)
-            now = self._begun_at = time.monotonic()  # nobody can have taken a lease later
-            self._prune(now)
-            done = [self._do(job, now) for job in jobs]
+            since = max(self._begun_at, jobs[0].asked_at)
+            done = self._do_all(jobs, since)
             self._file.check()
             committing = True
             self._connection.execute("COMMIT")
         except Exception as error:  # noqa: BLE001 - it is the answer of all
             self._roll_back()
-            doubtful = (
-                committing and any(job.writes for job in jobs) and not self._surely_undone(error)
-            )
+            doubtful = committing and durable and not self._surely_undone(error)
             if len(jobs) > 1 and _extended(error) in TOO_MUCH and not doubtful:
                 return [answer for job in jobs for answer in self.carry([job])]
             return [self._answer(error, job, doubtful=doubtful) for job in jobs]
         return done
 
-    # Jobs: each is given the time, and the session it is about.
+    # Jobs: each is given the time, and the session it is about. One that raises an error of ours
+    # has left everything as it was.
 
     def checkout(self, now: float, session_id: str, token: str, term: float) -> Record | None:
         """The record, under a lease that was taken or renewed."""
         if not self._changed(TAKE, session_id, token, now, term):
             raise answers.busy(NAME, session_id)
         row = self._connection.execute(READ, (session_id,)).fetchone()
-        return None if row is None else _record(*row)
+        if row is None:
+            return None
+        try:
+            return _record(*row)
+        except BarbackError:
+            self._changed(GIVE_BACK, session_id, token)
+            raise
 
     def commit(  # noqa: PLR0913, PLR0917 - what a row is made of
         self,
@@ -169,17 +187,16 @@ class Database:
         row: tuple[int, int | None, bytes],
     ) -> None:
         """Put `row` in place of version `before`; a `term` keeps the lease, None gives it back."""
-        if term is None:
-            ours = self._changed(GIVE_BACK, session_id, token)
+        if before is None:
+            written = self._changed(INSERT, *row, session_id, token)
         else:
-            ours = self._changed(RENEW, now, term, session_id, token)
-        written = ours and (
-            self._changed(INSERT, *row, session_id)
-            if before is None
-            else self._changed(UPDATE, *row, session_id, before)
-        )
+            written = self._changed(UPDATE, *row, session_id, token, before)
         if not written:
             raise answers.lost(NAME, session_id)
+        if term is None:
+            self._changed(GIVE_BACK, session_id, token)
+        else:
+            self._changed(RENEW, now, term, session_id, token)
 
     def release(self, _: float, session_id: str, token: str) -> None:
         """Give a lease back."""
@@ -239,11 +256,36 @@ class Database:
         self._connections.append(connection)
         return connection
 
+    def _do_all(self, jobs: Sequence[Job], since: float) -> list[object]:
+        """Begin a transaction, and do the jobs; the answers of each."""
+        now = self._begin(since)
+        try:
+            return [self._do(job, now) for job in jobs]
+        except Exception:
+            if len(jobs) == 1 or not self._connection.in_transaction:
+                raise  # SQLite has undone everything by itself
+            # Rare enough that no job needs a savepoint as long as SQLite refuses none.
+            self._connection.execute("ROLLBACK")
+        now = self._begin(since)
+        return [self._do_apart(job, now) for job in jobs]
+
+    def _begin(self, since: float) -> float:
+        self._file.patiently(self._connection, "BEGIN IMMEDIATE", since=since)
+        now = self._begun_at = time.monotonic()  # nobody can have taken a lease later
+        self._prune(now)
+        return now
+
     def _do(self, job: Job, now: float) -> object:
+        try:
+            return job.do(self, now, job.session_id, *job.arguments)
+        except BarbackError as error:
+            return error
+
+    def _do_apart(self, job: Job, now: float) -> object:
         """The answer of one job: what fails is undone, and the others are not."""
         self._connection.execute("SAVEPOINT job")
         try:
-            answer = job.do(self, now, job.session_id, *job.arguments)
+            answer = self._do(job, now)
         except Exception as error:
             if not self._connection.in_transaction:
                 raise  # SQLite has undone everything by itself
@@ -307,6 +349,9 @@ class Database:
             unknown.__cause__ = error
             return unknown
         return self._file.refusal(error, job.session_id)
+
+
+WRITES: Final = {Database.commit, Database.destroy}
 
 
 def _extended(error: Exception) -> int:

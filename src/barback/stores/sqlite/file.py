@@ -138,7 +138,7 @@ class DatabaseFile:
     ) -> sqlite3.Cursor:
         """Execute what another process may stand in the way of, until `timeout` after `since`."""
         since = time.monotonic() if since is None else since
-        backoff = pauses(SHORTEST_PAUSE, LONGEST_PAUSE)
+        backoff = None
         while True:
             try:
                 return connection.execute(statement, parameters)
@@ -147,6 +147,8 @@ class DatabaseFile:
                     raise
                 if time.monotonic() - since >= self._timeout:
                     raise
+            if backoff is None:
+                backoff = pauses(SHORTEST_PAUSE, LONGEST_PAUSE)
             time.sleep(next(backoff))
 
     def check(self) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, TypeVarTuple
 from urllib.parse import unquote
@@ -15,10 +13,11 @@ from barback.errors import ConfigurationError, SessionUnreadable
 from barback.options import seconds
 from barback.stores import answers
 from barback.stores.base import ONE_YEAR, Lease, LeasedStore, duration
+from barback.stores.ferry import Ferry
 from barback.stores.sqlite.database import Database, Job
 from barback.stores.sqlite.file import MEMORY, NAME
-from barback.stores.trips import Trips
 from barback.stores.url import parse_url
+from barback.stores.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from barback.record import Record
     from barback.stores.operation import Operation
     from barback.stores.sqlite.database import Row
-    from barback.stores.trips import Asked
 
 __all__ = ["SQLiteSessionStore"]
 
@@ -88,7 +86,6 @@ class SQLiteSessionStore(LeasedStore):
         self._place = MEMORY if self.path == MEMORY else str(Path(self.path).absolute())
         self._synchronous = synchronous
         self._timeout = seconds(timeout, "timeout")
-        self._trips = Trips(self._carry, side_by_side=1)
         self._process = 0  # the one that has opened it; 0: none has
 
     @classmethod
@@ -118,15 +115,16 @@ class SQLiteSessionStore(LeasedStore):
             self._check_open()
             return self
         database = Database(self._place, synchronous=self._synchronous, timeout=self._timeout)
-        worker = ThreadPoolExecutor(1, "barback-sqlite")
+        worker = Worker("barback-sqlite")
         # Lists are read beside the turns; but a database in memory has one connection only.
-        lister = worker if self._place == MEMORY else ThreadPoolExecutor(1, "barback-sqlite-list")
+        lister = worker if self._place == MEMORY else Worker("barback-sqlite-list")
         try:
-            await asyncio.get_running_loop().run_in_executor(worker, database.open)
+            await self._on(worker, database.open)
         except BaseException:
             await asyncio.shield(asyncio.to_thread(_shut, database, worker, lister))
             raise
         self._database, self._worker, self._lister = database, worker, lister
+        self._ferry = Ferry(worker, database.carry)
         self._process = os.getpid()
         return self
 
@@ -134,7 +132,7 @@ class SQLiteSessionStore(LeasedStore):
         """Finish what was asked for, then close the file; `-wal` and `-shm` go with the last."""
         if self._process == os.getpid():
             self._process = 0
-            await asyncio.shield(self._let_go(self._database, self._worker, self._lister))
+            await asyncio.shield(self._let_go())
 
     async def must_exist(self) -> None:
         """See `LeasedStore.must_exist`. A database in memory is always made anew, and may be."""
@@ -200,23 +198,19 @@ class SQLiteSessionStore(LeasedStore):
         self, do: Callable[..., object], session_id: str | None, *arguments: object
     ) -> Operation[Any]:
         self._check_open()
-        return self._trips.ask(Job(do, session_id, arguments, time.monotonic()))
+        job = Job(asyncio.get_running_loop(), do, session_id, arguments)
+        return self._ferry.ask(job)
 
-    async def _carry(self, operations: list[Asked[Job]]) -> None:
-        """One trip: to the worker's thread and back."""
-        jobs = [operation.request for operation in operations]
-        loop = asyncio.get_running_loop()
-        answered = await loop.run_in_executor(self._worker, self._database.carry, jobs)
-        for operation, answer in zip(operations, answered, strict=True):
-            if isinstance(answer, Exception):
-                operation.fail(answer)
-            else:
-                operation.succeed(answer)
-
-    async def _list(self, do: Callable[[Database, *Ts], T], *arguments: *Ts) -> T:
+    def _list(self, do: Callable[[Database, *Ts], T], *arguments: *Ts) -> Operation[T]:
         self._check_open()
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._lister, do, self._database, *arguments)
+        return self._on(self._lister, do, self._database, *arguments)
+
+    def _on(self, worker: Worker, do: Callable[[*Ts], T], *arguments: *Ts) -> Operation[T]:
+        try:
+            return worker.do(do, *arguments)
+        except RuntimeError as error:
+            what = f"cannot start a thread ({error}): see whether this process is at its limit"
+            raise answers.unavailable(self.name, what) from error
 
     def _check_open(self) -> None:
         if self._process == os.getpid():
@@ -226,14 +220,13 @@ class SQLiteSessionStore(LeasedStore):
             what = f"of {self._place} was opened before a fork: open one in each process, after it"
         raise answers.unavailable(self.name, what)
 
-    async def _let_go(
-        self, database: Database, worker: ThreadPoolExecutor, lister: ThreadPoolExecutor
-    ) -> None:
-        await self._trips.close()
+    async def _let_go(self) -> None:
+        database, worker, lister = self._database, self._worker, self._lister
+        await self._ferry.close()
         await asyncio.to_thread(_shut, database, worker, lister)
 
 
-def _shut(database: Database, worker: ThreadPoolExecutor, lister: ThreadPoolExecutor) -> None:
-    lister.shutdown()
-    worker.shutdown()
+def _shut(database: Database, worker: Worker, lister: Worker) -> None:
+    lister.close()
+    worker.close()
     database.close()

@@ -1,0 +1,190 @@
+"""Operations that meet go to a thread together and come back together; each fails alone."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from barback.stores.ferry import Ferry
+from barback.stores.operation import Operation
+from barback.stores.worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+
+class Said(Operation[str]):
+    def __init__(self, word: str) -> None:
+        super().__init__(asyncio.get_running_loop().create_future())
+        self.word = word
+
+
+class Port:
+    """Notes what travels together, on which thread, and answers when it is let."""
+
+    def __init__(self, *, size: int = 256, held: bool = False) -> None:
+        self.worker = Worker("port")
+        self.ferry = Ferry(self.worker, self.carry, size=size)
+        self.loads: list[list[str]] = []
+        self.threads: set[str] = set()
+        self.departed = threading.Semaphore(0)
+        self.gate = threading.Event()
+        if not held:
+            self.gate.set()
+
+    def ask(self, word: str) -> Said:
+        return self.ferry.ask(Said(word))
+
+    def carry(self, load: Sequence[Said]) -> list[object]:
+        words = [operation.word for operation in load]
+        self.loads.append(words)
+        self.threads.add(threading.current_thread().name)
+        self.departed.release()
+        assert self.gate.wait(10)
+        if "fatal" in words:
+            raise LookupError("fatal")
+        return [ValueError(word) if word == "bad" else word.upper() for word in words]
+
+    async def has_departed(self) -> None:
+        """A trip more has gone."""
+        assert await asyncio.to_thread(self.departed.acquire, timeout=10)
+
+
+@asynccontextmanager
+async def port(**options: Any) -> AsyncIterator[Port]:
+    opened = Port(**options)
+    try:
+        yield opened
+    finally:
+        opened.gate.set()
+        await opened.ferry.close()
+        await asyncio.to_thread(opened.worker.close)
+
+
+async def test_what_is_asked_for_during_a_trip_shares_the_next() -> None:
+    async with port(held=True) as there:
+        first = there.ask("a")
+        await there.has_departed()
+        rest = [there.ask(word) for word in "bcd"]
+        there.gate.set()
+        assert [await each for each in (first, *rest)] == ["A", "B", "C", "D"]
+        assert there.loads == [["a"], ["b", "c", "d"]]
+        assert there.threads == {"port"}
+
+
+async def test_a_trip_takes_no_more_than_its_size() -> None:
+    async with port(held=True, size=2) as there:
+        asked = [there.ask("a")]
+        await there.has_departed()
+        asked += [there.ask(word) for word in "bcdef"]
+        there.gate.set()
+        assert [await each for each in asked] == ["A", "B", "C", "D", "E", "F"]
+        assert there.loads == [["a"], ["b", "c"], ["d", "e"], ["f"]]
+
+
+async def test_a_trip_makes_no_task() -> None:
+    async with port(held=True) as there:
+        asked = [there.ask(word) for word in "ab"]
+        await asyncio.sleep(0)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        there.gate.set()
+        assert [await each for each in asked] == ["A", "B"]
+
+
+async def test_an_operation_that_fails_fails_alone() -> None:
+    async with port() as there:
+        good, bad, other = (there.ask(word) for word in ("good", "bad", "other"))
+        assert await good == "GOOD"
+        with pytest.raises(ValueError, match="bad"):
+            await bad
+        assert await other == "OTHER"
+
+
+async def test_what_a_trip_raises_is_the_answer_of_all() -> None:
+    async with port(held=True) as there:
+        first = there.ask("a")
+        await there.has_departed()
+        lost = [there.ask(word) for word in ("b", "fatal")]
+        there.gate.set()
+        assert await first == "A"
+        for each in lost:
+            with pytest.raises(LookupError, match="fatal"):
+                await each
+        assert await there.ask("c") == "C"
+
+
+async def test_what_nobody_waits_for_any_more_is_carried_out_all_the_same() -> None:
+    async with port(held=True) as there:
+        gone, other = there.ask("gone"), there.ask("other")
+        gone.answer.cancel()
+        again = gone.rejoin()
+        there.gate.set()
+        assert await other == "OTHER"
+        assert await again == "GONE"
+
+
+async def test_closing_waits_for_every_answer() -> None:
+    async with port(held=True) as there:
+        asked = [there.ask("a")]
+        await there.has_departed()
+        asked.append(there.ask("b"))
+        closing = asyncio.ensure_future(there.ferry.close())
+        await asyncio.sleep(0)
+        assert not closing.done()
+        there.gate.set()
+        await closing
+        assert all(each.answer.done() for each in asked)
+        await there.ferry.close()
+
+
+async def test_a_closing_that_is_cancelled_is_no_harm_to_another() -> None:
+    async with port(held=True) as there:
+        asked = there.ask("a")
+        first, second = (asyncio.ensure_future(there.ferry.close()) for _ in range(2))
+        await asyncio.sleep(0)
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        there.gate.set()
+        await second
+        assert await asked == "A"
+
+
+def test_an_event_loop_that_ended_holds_up_nobody_on_the_next() -> None:
+    there = Port(held=True)
+
+    async def leave() -> list[Said]:
+        asked = [there.ask("under way")]
+        await there.has_departed()
+        return [*asked, there.ask("behind it")]
+
+    async def use_again() -> str:
+        asked = there.ask("next")
+        there.gate.set()
+        answer = await asyncio.wait_for(asked.answer, 10)
+        await asyncio.wait_for(there.ferry.close(), 10)
+        return answer
+
+    left = asyncio.run(leave())
+    assert asyncio.run(use_again()) == "NEXT"
+    assert there.loads == [["under way"], ["behind it", "next"]]
+    assert not any(each.answer.done() for each in left)
+    there.worker.close()
+
+
+async def test_without_a_thread_nothing_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async with port() as there:
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", refuse)
+            with pytest.raises(RuntimeError, match="new thread"):
+                there.ask("a")
+            await there.ferry.close()
+        assert await there.ask("b") == "B"
+        assert there.loads == [["b"]]
