@@ -6,7 +6,7 @@ import errno
 import logging
 import os
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
@@ -112,6 +112,18 @@ class LeaseFiles:
         finally:
             unlock(descriptor)
 
+    @contextmanager
+    def locked_now(self, shard: int) -> Iterator[LockedLeases | None]:
+        """As `locked`, but None if the shard cannot be locked at once, for whatever reason."""
+        path, leases = self._paths[shard], None
+        with ExitStack() as unlocking:
+            with suppress(BarbackError, OSError):
+                locked = None if shard in self._stuck else self._try(shard, path, time.monotonic())
+                if locked is not None:
+                    unlocking.callback(unlock, locked[0])
+                    leases = LockedLeases(self._store, path, *locked, self._clock())
+            yield leases
+
     def _lock(self, shard: int, path: str, asked_at: float) -> tuple[int, int]:
         """Lock the shard's file; its descriptor and its size. Raises `OSError`."""
         if shard in self._stuck:
@@ -119,12 +131,19 @@ class LeaseFiles:
         else:
             # A slow queue alone does not make a lock one that was waited for in vain.
             give_up_at = max(asked_at + self._timeout, time.monotonic() + HASTE)
+        found = self._try(shard, path, give_up_at)
+        if found is None:
+            self._stuck.add(shard)
+            raise BlockingIOError(errno.EWOULDBLOCK, os.strerror(errno.EWOULDBLOCK))
+        self._stuck.discard(shard)
+        return found
+
+    def _try(self, shard: int, path: str, give_up_at: float) -> tuple[int, int] | None:
+        """Lock the shard's file until `give_up_at`; None if it stayed locked by another."""
         for _ in range(TRIES):
             file = self._files.get(shard) or self._open(shard, path)
             if not lock_within(file.descriptor, give_up_at):
-                self._stuck.add(shard)
-                raise BlockingIOError(errno.EWOULDBLOCK, os.strerror(errno.EWOULDBLOCK))
-            self._stuck.discard(shard)
+                return None
             try:
                 status = os.stat(path)
             except OSError:

@@ -8,8 +8,8 @@ import os
 import re
 import secrets
 from contextlib import suppress
-from functools import partial
-from typing import TYPE_CHECKING, Final
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 
@@ -20,12 +20,21 @@ from barback.errors import (
     SessionUnreadable,
 )
 from barback.record import Record
-from barback.stores.folder import Folder, content, names, put_in_place, sync
+from barback.stores.folder import (
+    Folder,
+    content,
+    content_and_status,
+    names,
+    put_in_place,
+    start_flushing,
+    sync,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
-__all__ = ["OURS", "RecordFiles", "file_name", "file_path"]
+__all__ = ["OURS", "RecordFiles", "Sight", "file_name", "file_path"]
 
 logger = logging.getLogger("barback")
 
@@ -34,6 +43,9 @@ UNREADABLE: Final = "unreadable"
 OURS: Final = re.compile(r"[a-z0-9_-]{0,40}-[0-9a-f]{64}\.json")
 ASIDE: Final = re.compile(r"(\.gitignore|[a-z0-9_-]+(\.[0-9a-f]{16})?\.json)\.[0-9a-f]{16}\.tmp")
 PAGE: Final = 64
+
+Sight: TypeAlias = tuple[int, ...] | None
+"""Which file was seen, and in which state; None: there was no file."""
 
 
 class RecordFiles:
@@ -49,6 +61,8 @@ class RecordFiles:
         self._folder = folder
         self._home = Folder(folder, ASIDE)
         self._reported: set[str] = set()
+        self._doubts = 0
+        self._settled = 0
 
     def open(self, timeout: float) -> None:
         """Make the folder, and join those who have it open, within `timeout` seconds."""
@@ -92,17 +106,32 @@ class RecordFiles:
         Raises `SessionUnreadable`; when it does so for the first time for a file, it also keeps a
         copy of it and logs that.
         """
+        return self.look(path, session_id)[0]
+
+    def look(self, path: str, session_id: str | None) -> tuple[Record | None, Sight]:
+        """`load`, and how the file is told from what takes its place, or is made of it."""
         try:
-            data = content(path)
+            found = content_and_status(path)
         except FileNotFoundError:
-            data = None
+            found = None
         except OSError as error:
             if os.path.isdir(path):
                 raise self._unreadable(path, None, session_id) from error
             message = f"The file {path} cannot be read now: {error.strerror}."
             raise self._unavailable(message, session_id) from error
         self.check_folder(session_id)
-        return None if data is None else self._decode(path, data, session_id)
+        self._settle(session_id)
+        if found is None:
+            return None, None
+        data, status = found
+        return self._decode(path, data, session_id), _sight(status)
+
+    def sight(self, path: str) -> Sight:
+        """How the file is told from others now: as `look` says, without reading it."""
+        try:
+            return _sight(os.stat(path))
+        except OSError:
+            return None
 
     def prepare(self, path: str, record: Record) -> str:
         """Write the record to a file aside and flush it; the name of that file."""
@@ -111,13 +140,31 @@ class RecordFiles:
         except OSError as error:
             raise self._not_written(record.id, error) from error
 
+    def prepare_all(
+        self, written: Iterable[tuple[str, Record]]
+    ) -> list[str | SessionStoreUnavailable]:
+        """`prepare` several, for which the disk is waited for together; or the error of each."""
+        begun = [(record, *self._begin(path, record)) for path, record in written]
+        return [self._end(*each) for each in begun]
+
     def put_in_place(self, aside: str, path: str, session_id: str) -> None:
-        """Put the file aside in the place of the session's file, all or nothing, and durably."""
+        """Put the file aside in the place of the session's file, all or nothing."""
         try:
             self._put_in_place(aside, path)
         except OSError as error:
             raise self._not_written(session_id, error) from error
-        self._make_durable(session_id)
+
+    def make_durable(self, session_ids: Iterable[str]) -> dict[str, CommitUnknown]:
+        """See that the names just given or taken away outlive a crash of the machine.
+
+        Where that is not known, it is the error of each, and the next look sees to it once more.
+        """
+        try:
+            sync(self._folder)
+        except OSError as error:
+            self._doubts += 1
+            return {session_id: self._doubtful(session_id, error) for session_id in session_ids}
+        return {}
 
     def discard(self, aside: str) -> None:
         """Remove a file aside that has not been put in place."""
@@ -139,7 +186,8 @@ class RecordFiles:
         except OSError as error:
             message = f"Session {session_id!r} was not destroyed: {error.strerror} ({path})."
             raise self._unavailable(message, session_id) from error
-        self._make_durable(session_id)
+        for unknown in self.make_durable([session_id]).values():
+            raise unknown
 
     def pages(self, prefix: str) -> list[list[str]]:
         """The names of all files whose ids may start with `prefix`, some at a time."""
@@ -173,7 +221,7 @@ class RecordFiles:
             raise SessionTooNew(message, session_id=record_id, store=self._store) from error
         except SessionUnreadable as error:
             raise self._unreadable(path, data, session_id) from error
-        if file_name(record.id) != os.path.basename(path):
+        if session_id is None and file_name(record.id) != os.path.basename(path):
             raise self._unreadable(path, data, session_id)
         return record
 
@@ -222,7 +270,7 @@ class RecordFiles:
             raise
 
     def _set_down(self, path: str, data: bytes) -> str:
-        aside = os.path.join(self._folder, f"{os.path.basename(path)}.{secrets.token_hex(8)}.tmp")
+        aside = self._new_name(path)
         try:
             self._write_aside(aside, data)
         except BaseException:
@@ -230,14 +278,47 @@ class RecordFiles:
             raise
         return aside
 
+    def _new_name(self, path: str) -> str:
+        return os.path.join(self._folder, f"{os.path.basename(path)}.{secrets.token_hex(8)}.tmp")
+
     def _write_aside(self, aside: str, data: bytes) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-        descriptor = os.open(aside, flags, 0o600)
+        descriptor = os.open(aside, NEW, 0o600)
         try:
             self._fill(descriptor, data)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+    def _begin(self, path: str, record: Record) -> tuple[str, int | OSError]:
+        """Begin to write a file aside: its name and its descriptor."""
+        aside = self._new_name(path)
+        try:
+            descriptor = os.open(aside, NEW, 0o600)
+            try:
+                self._fill(descriptor, _as_text(record))
+                start_flushing(descriptor)
+            except BaseException:
+                os.close(descriptor)
+                raise
+        except OSError as error:
+            return aside, error
+        return aside, descriptor
+
+    def _end(
+        self, record: Record, aside: str, begun: int | OSError
+    ) -> str | SessionStoreUnavailable:
+        """Flush and close a file aside that was begun."""
+        try:
+            if isinstance(begun, OSError):
+                raise begun
+            try:
+                os.fsync(begun)
+            finally:
+                os.close(begun)
+        except OSError as error:
+            self.discard(aside)
+            return self._not_written(record.id, error)
+        return aside
 
     def _fill(self, descriptor: int, data: bytes) -> None:
         while data:
@@ -246,26 +327,44 @@ class RecordFiles:
     def _put_in_place(self, aside: str, path: str) -> None:
         put_in_place(aside, path)
 
-    def _make_durable(self, session_id: str) -> None:
-        """See that a name just given or taken away outlives a crash of the machine."""
+    def _settle(self, session_id: str | None) -> None:
+        """What is read is to outlive a crash: if a flush of the folder has failed, do it now."""
+        doubts = self._doubts
+        if doubts == self._settled:
+            return
         try:
             sync(self._folder)
         except OSError as error:
             message = (
-                f"Session {session_id!r} was changed in {self._folder}, but whether the change "
-                f"would outlive a crash of the machine is not known: {error.strerror}."
+                f"What was changed in {self._folder} would perhaps not outlive a crash of the "
+                f"machine: {error.strerror}. See to its disk."
             )
-            raise CommitUnknown(message, session_id=session_id, store=self._store) from error
+            raise self._unavailable(message, session_id) from error
+        self._settled = max(self._settled, doubts)
+
+    def _doubtful(self, session_id: str, error: OSError) -> CommitUnknown:
+        message = (
+            f"Session {session_id!r} was changed in {self._folder}, but whether the change would "
+            f"outlive a crash of the machine is not known: {error.strerror}."
+        )
+        unknown = CommitUnknown(message, session_id=session_id, store=self._store)
+        unknown.__cause__ = error
+        return unknown
 
     def _not_written(self, session_id: str, error: OSError) -> SessionStoreUnavailable:
         message = (
             f"Session {session_id!r} was not written to {self._folder}: {error.strerror}. It is as "
             f"it was. See that the disk has room and lets this process write."
         )
-        return self._unavailable(message, session_id)
+        refusal = self._unavailable(message, session_id)
+        refusal.__cause__ = error
+        return refusal
 
     def _unavailable(self, message: str, session_id: str | None = None) -> SessionStoreUnavailable:
         return SessionStoreUnavailable(message, session_id=session_id, store=self._store)
+
+
+NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 
 
 class _Named(msgspec.Struct):
@@ -282,12 +381,18 @@ def _id_within(data: bytes) -> str:
         return ""  # `Record.decode` will say what is wrong
 
 
+def _sight(status: os.stat_result) -> Sight:
+    times = status.st_mtime_ns, status.st_ctime_ns
+    return status.st_dev, status.st_ino, status.st_size, *times
+
+
 def file_path(folder: str, session_id: str) -> str:
     """Where the session's file is, if there is one."""
     # No Path: it would intern the name, which some Pythons then keep for ever.
     return os.path.join(folder, file_name(session_id))
 
 
+@lru_cache(1024)  # each operation on a session asks for it
 def file_name(session_id: str) -> str:
     """A name that is safe in every file system, and another for every id."""
     return f"{_readable(session_id)}-{hashlib.sha256(session_id.encode()).hexdigest()}.json"

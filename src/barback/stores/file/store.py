@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import time
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Final, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, TypeVarTuple
 from urllib.parse import unquote
 from weakref import WeakSet
 
@@ -16,10 +15,10 @@ from barback.errors import ConfigurationError, SessionStoreUnavailable, SessionU
 from barback.options import seconds
 from barback.stores import answers
 from barback.stores.base import ONE_YEAR, LeasedStore, duration
+from barback.stores.ferry import Ferry
 from barback.stores.file.leases import SHARDS
 from barback.stores.file.records import RecordFiles, file_path
-from barback.stores.file.sessions import Place, SessionFiles
-from barback.stores.operation import Operation
+from barback.stores.file.sessions import Job, Place, SessionFiles
 from barback.stores.url import parse_url
 from barback.stores.worker import Worker
 
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 
     from barback.record import Record
     from barback.stores.base import Lease
+    from barback.stores.operation import Operation
 
 __all__ = ["FileSessionStore"]
 
@@ -38,6 +38,7 @@ Ts = TypeVarTuple("Ts")
 
 WORKERS: Final = 4  # threads for sessions; listing has one more
 LISTING: Final = -1
+TOGETHER: Final = 32  # operations of one trip, each of which may have a file open
 
 
 class FileSessionStore(LeasedStore):
@@ -88,6 +89,7 @@ class FileSessionStore(LeasedStore):
         )
         self._files: SessionFiles  # of its opening, as are the workers
         self._workers: tuple[Worker, ...] = ()
+        self._ferries: tuple[Ferry[Job], ...] = ()
         _stores.add(self)
 
     @classmethod
@@ -126,6 +128,9 @@ class FileSessionStore(LeasedStore):
             await asyncio.shield(asyncio.to_thread(_let_go, workers, files))
             raise
         self._files, self._workers = files, workers
+        self._ferries = tuple(
+            Ferry(worker, files.carry, size=TOGETHER) for worker in workers[:LISTING]
+        )
         return self
 
     async def close(self) -> None:
@@ -143,28 +148,22 @@ class FileSessionStore(LeasedStore):
 
     def checkout(self, session_id: str, lease: Lease) -> Awaitable[Record | None]:
         """See `LeasedStore.checkout`."""
-        place = self._place(session_id)
-        return self._run(place.shard, SessionFiles.checkout, place, time.monotonic(), lease)
+        return self._ask(SessionFiles.checkout, session_id, lease)
 
     def commit(self, record: Record, lease: Lease, *, keep: bool = False) -> Awaitable[None]:
         """See `LeasedStore.commit`. Raises `SessionUnreadable` rather than replace such a file."""
-        place, now = self._place(record.id), time.monotonic()
-        return self._run(place.shard, SessionFiles.commit, place, now, record, lease, keep)
+        return self._ask(SessionFiles.commit, record.id, record, lease, keep)
 
     def release(self, session_id: str, lease: Lease) -> Awaitable[None]:
         """See `LeasedStore.release`."""
-        place = self._place(session_id)
-        return self._run(place.shard, SessionFiles.release, place, time.monotonic(), lease)
+        return self._ask(SessionFiles.release, session_id, lease)
 
     async def renew(self, leases: Sequence[Lease]) -> list[Lease]:
         """See `LeasedStore.renew`. Where it fails for one, the others are renewed all the same."""
         shards: dict[int, list[Lease]] = {}
         for lease in leases:
             shards.setdefault(self._place(lease.session_id).shard, []).append(lease)
-        now = time.monotonic()
-        jobs = [
-            self._run(shard, SessionFiles.renew, shard, now, some) for shard, some in shards.items()
-        ]
+        jobs = [self._ask(SessionFiles.renew, some[0].session_id, some) for some in shards.values()]
         lost: list[Lease] = []
         for answer in await asyncio.gather(*jobs, return_exceptions=True):
             if isinstance(answer, BaseException):
@@ -174,14 +173,13 @@ class FileSessionStore(LeasedStore):
 
     def destroy(self, session_id: str, lease: Lease | None) -> Awaitable[None]:
         """See `LeasedStore.destroy`. A file that cannot be understood is moved, not deleted."""
-        place = self._place(session_id)
-        return self._run(place.shard, SessionFiles.destroy, place, time.monotonic(), lease)
+        return self._ask(SessionFiles.destroy, session_id, lease)
 
     async def all(self, prefix: str = "") -> AsyncIterator[Record]:
         """See `LeasedStore.all`. It holds the files' names, and the records of one page."""
         unreadable: list[str] = []
-        for page in await self._run(LISTING, SessionFiles.pages, prefix):
-            for record in await self._run(LISTING, SessionFiles.read_page, page, unreadable):
+        for page in await self._list(SessionFiles.pages, prefix):
+            for record in await self._list(SessionFiles.read_page, page, unreadable):
                 if record.id.startswith(prefix):
                     yield record
         if unreadable:
@@ -194,8 +192,8 @@ class FileSessionStore(LeasedStore):
     async def due(self, before: int, limit: int) -> list[Record]:
         """See `LeasedStore.due`. Unreadable sessions are passed over, with a warning."""
         due: list[Record] = []
-        for page in await self._run(LISTING, SessionFiles.pages, ""):
-            records = await self._run(LISTING, SessionFiles.read_page, page, [])
+        for page in await self._list(SessionFiles.pages, ""):
+            records = await self._list(SessionFiles.read_page, page, [])
             due += [record for record in records if record.expired(before)]
             if len(due) >= limit:
                 break
@@ -206,40 +204,53 @@ class FileSessionStore(LeasedStore):
         last_byte_of_hash = int(path.removesuffix(".json")[-2:], 16)
         return Place(session_id, path, last_byte_of_hash % SHARDS)
 
-    def _run(
-        self, shard: int, job: Callable[[SessionFiles, *Ts], T], *arguments: *Ts
-    ) -> Operation[T]:
-        """Do `job` on a thread. Jobs of one shard are done in the order they were asked for.
+    def _ask(
+        self, do: Callable[..., object], session_id: str, *arguments: object
+    ) -> Operation[Any]:
+        """Have `do` done on a thread; what is asked of one shard, in the order of asking.
 
         So a commit whose task was cancelled cannot overtake what the session is asked for next.
-        Listing has a thread to itself, and keeps no session waiting.
         """
+        place = self._place(session_id)
+        job = Job(asyncio.get_running_loop(), do, place, arguments)
         try:
-            return self._do(self._worker(shard), job, self._files, *arguments)
+            if not self._workers:
+                raise self._not_open()
+            return self._ferries[place.shard % WORKERS].ask(job)
+        except RuntimeError as error:
+            job.fail(self._no_thread(error))
         except SessionStoreUnavailable as error:
-            refused = Operation[T](asyncio.get_running_loop().create_future())
-            refused.fail(error)
-        return refused
+            job.fail(error)
+        return job
 
-    def _worker(self, shard: int) -> Worker:
-        if self._workers:
-            return self._workers[LISTING if shard == LISTING else shard % WORKERS]
+    async def _list(self, job: Callable[[SessionFiles, *Ts], T], *arguments: *Ts) -> T:
+        """Listing has a thread to itself, and keeps no session waiting."""
+        if not self._workers:
+            raise self._not_open()
+        return await self._do(self._workers[LISTING], job, self._files, *arguments)
+
+    def _not_open(self) -> SessionStoreUnavailable:
         message = (
             f"The file store of {self._folder} is not open: use `async with store`, or await its "
             f"`init()` first."
         )
-        raise SessionStoreUnavailable(message, store=self.name)
+        return SessionStoreUnavailable(message, store=self.name)
 
     def _do(self, worker: Worker, job: Callable[[*Ts], T], *arguments: *Ts) -> Operation[T]:
         try:
             return worker.do(job, *arguments)
         except RuntimeError as error:
-            what = f"cannot start a thread ({error}): see whether this process is at its limit"
-            raise answers.unavailable(self.name, what) from error
+            raise self._no_thread(error) from error
+
+    def _no_thread(self, error: RuntimeError) -> SessionStoreUnavailable:
+        what = f"cannot start a thread ({error}): see whether this process is at its limit"
+        refusal = answers.unavailable(self.name, what)
+        refusal.__cause__ = error
+        return refusal
 
     def _after_fork(self) -> None:
         """In a forked child, which has neither its parent's threads nor its users: be closed."""
-        self._workers = ()
+        self._workers, self._ferries = (), ()
         self._users = self._interested = 0
         self._opening = None
 
