@@ -86,7 +86,10 @@ class Trips(Generic[Q]):
         while self._waiting and len(self._under_way) < self._side_by_side:
             operations = self._waiting[: self._size]
             del self._waiting[: self._size]
-            trip = asyncio.ensure_future(self._travel(operations))
+            trip = asyncio.get_running_loop().create_task(self._travel(operations))
+            # An event loop that is ending cancels its tasks only once: who asks later than that is
+            # left behind, as all tasks of his are, and this one is no failure to tell of.
+            trip._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
             self._under_way.add(trip)
             trip.add_done_callback(self._arrived)
 
