@@ -21,7 +21,7 @@ from barback.errors import SessionBusy
 from barback.record import Record, new_version
 from barback.stores.base import Lease
 from barback.stores.file import FileSessionStore
-from barback.stores.file.records import RecordFiles
+from barback.stores.file.records import RecordFiles, file_path
 
 SESSION = "test:hot"
 TERM = 0.1
@@ -46,20 +46,23 @@ class Logged(RecordFiles):
 class Torn(Logged):
     """What the file store must not be: it writes over the old session where that lies."""
 
-    def _write_aside(self, aside: str, data: bytes) -> None:
-        self.target = Path(aside.split(".json", maxsplit=1)[0] + ".json")
+    def _fill(self, descriptor: int, data: bytes) -> None:
+        if not Logged.number:  # while the store opens
+            RecordFiles._fill(self, descriptor, data)
+            return
         half = len(data) // 2
-        with self.target.open("wb") as file:
+        with Path(file_path(str(self._folder), SESSION)).open("wb") as file:
             file.write(data[:half])
             file.flush()
             log("aside")
             file.write(data[half:])
 
     def _put_in_place(self, aside: str, path: str) -> None:
-        if ".gitignore" in aside:
+        if not Logged.number:
+            RecordFiles._put_in_place(self, aside, path)
             return
         log("flushed")
-        assert Path(path) == self.target
+        Path(aside).unlink()
         log("replaced")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from barback.stores.ferry import Ferry
+from barback.stores.ferry import LATER, Ferry
 from barback.stores.operation import Operation
 from barback.stores.worker import Worker
 
@@ -31,6 +31,7 @@ class Port:
         self.ferry = Ferry(self.worker, self.carry, size=size)
         self.loads: list[list[str]] = []
         self.threads: set[str] = set()
+        self.late = ""
         self.departed = threading.Semaphore(0)
         self.gate = threading.Event()
         if not held:
@@ -47,6 +48,9 @@ class Port:
         assert self.gate.wait(10)
         if "fatal" in words:
             raise LookupError("fatal")
+        if self.late in words:
+            self.late, late = "", self.late
+            return [LATER if word == late else word.upper() for word in words]
         return [ValueError(word) if word == "bad" else word.upper() for word in words]
 
     async def has_departed(self) -> None:
@@ -115,6 +119,19 @@ async def test_what_a_trip_raises_is_the_answer_of_all() -> None:
             with pytest.raises(LookupError, match="fatal"):
                 await each
         assert await there.ask("c") == "C"
+
+
+async def test_what_is_left_for_later_goes_first_on_the_next_trip_and_holds_up_nobody() -> None:
+    async with port(held=True, size=2) as there:
+        first = there.ask("a")
+        await there.has_departed()
+        there.late = "late"
+        asked = [there.ask(word) for word in ("late", "b", "c", "d")]
+        closing = asyncio.ensure_future(there.ferry.close())
+        there.gate.set()
+        assert [await each for each in (first, *asked)] == ["A", "LATE", "B", "C", "D"]
+        assert there.loads == [["a"], ["late", "b"], ["late", "c", "d"]]
+        await closing
 
 
 async def test_what_nobody_waits_for_any_more_is_carried_out_all_the_same() -> None:

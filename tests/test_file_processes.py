@@ -11,15 +11,17 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 
-from barback.errors import LeaseLost, SessionBusy, SessionStoreUnavailable
+from barback.errors import CommitUnknown, LeaseLost, SessionBusy, SessionStoreUnavailable
 from barback.stores.file import FileSessionStore
-from barback.stores.file.leases import LeaseFiles
+from barback.stores.file.leases import LeaseFiles, Locked
+from barback.stores.file.records import RecordFiles
 from barback.stores.folder import try_lock, unlock
 from barback.testing.contract_tools import TIM, lease_on, peek, put, record_of
 
@@ -29,7 +31,7 @@ else:
     import resource
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import Self
 
     from barback.record import Record
@@ -106,6 +108,12 @@ def lease_file(folder: Path, session_id: str = TIM) -> Path:
 
 def shard_of(folder: Path, session_id: str) -> int:
     return FileSessionStore(folder)._place(session_id).shard
+
+
+def stranger_to(folder: Path, session_id: str) -> str:
+    """A session that shares no lock with this one."""
+    shard = shard_of(folder, session_id)
+    return next(each for n in range(2000) if shard_of(folder, each := f"test:{n}") != shard)
 
 
 def asides(folder: Path) -> list[Path]:
@@ -272,20 +280,57 @@ async def test_the_first_to_wait_for_a_lock_waits_for_the_timeout_and_the_next_b
 async def test_those_that_wait_for_one_lock_wait_together_and_hold_up_nobody_else(
     tmp_path: Path,
 ) -> None:
-    mine = shard_of(tmp_path, TIM)
-    ids = (f"test:{n}" for n in range(2000))
-    other = next(each for each in ids if (shard_of(tmp_path, each) - mine) % 64 == 4)
-    async with FileSessionStore(tmp_path, timeout=0.5) as store:
+    other = stranger_to(tmp_path, TIM)
+    async with FileSessionStore(tmp_path, timeout=1) as store:
         with locked(lease_file(tmp_path)):
-            for longest in (0.5, 0.05):  # the second time, the lock is known to be stuck
+            for longest in (1, 0.05):  # the second time, the lock is known to be stuck
                 began = time.monotonic()
-                refused = [store.release(TIM, lease_on()) for _ in range(200)]
-                assert await store.checkout(other, lease_on(other)) is None  # by the same thread
-                waited = time.monotonic() - began
+                refused = [
+                    asyncio.ensure_future(store.release(TIM, lease_on())) for _ in range(200)
+                ]
+                await put(store, other)
+                assert not any(each.done() for each in refused) or longest < 1
                 answers = await asyncio.gather(*refused, return_exceptions=True)
                 assert {SessionStoreUnavailable} == set(map(type, answers))
-                assert longest <= waited < longest + 3
-                await store.destroy(other, None)
+                assert longest <= time.monotonic() - began < longest + 3
+
+
+async def test_what_waits_for_a_lock_is_done_in_its_order(tmp_path: Path) -> None:
+    async with FileSessionStore(tmp_path) as store:
+        first, second = lease_on(), lease_on()
+        with locked(lease_file(tmp_path)):
+            asked = [store.checkout(TIM, first), store.commit(record_of(), first)]
+            while not store._files._leases._files:  # it has not come to the lock yet
+                await asyncio.sleep(0)
+            asked.append(store.checkout(TIM, second))
+            await put(store, stranger_to(tmp_path, TIM))  # which does not wait
+        found, written, found_later = await asyncio.gather(*asked)
+        assert (found, written) == (None, None)
+        assert found_later is not None
+
+
+async def test_a_lease_that_cannot_be_given_back_at_once_is_when_it_can(tmp_path: Path) -> None:
+    class Hindered(RecordFiles):
+        """Another process locks the shard between the two halves of a commit."""
+
+        def make_durable(self, session_ids: Iterable[str]) -> dict[str, CommitUnknown]:
+            ids = list(session_ids)
+            unknown = super().make_durable(ids)
+            if TIM in ids:
+                hindrance.enter_context(locked(lease_file(tmp_path)))
+            return unknown
+
+    store = FileSessionStore(tmp_path)
+    store._new_files = partial(store._new_files, records=Hindered)
+    async with store:
+        lease = lease_on()
+        await store.checkout(TIM, lease)
+        with ExitStack() as hindrance:
+            written = asyncio.ensure_future(store.commit(record_of(), lease))
+            await put(store, stranger_to(tmp_path, TIM))
+            assert not written.done()
+        await written
+        assert await store.checkout(TIM, lease_on()) is not None
 
 
 async def test_a_lock_is_waited_for(tmp_path: Path) -> None:
@@ -544,13 +589,14 @@ def test_a_lock_is_waited_for_a_little_though_the_operation_was_asked_for_long_a
     files: LeaseFiles, tmp_path: Path
 ) -> None:
     began = time.monotonic()
-    with (
-        locked(tmp_path / "00"),
-        pytest.raises(SessionStoreUnavailable),
-        files.locked(0, began - 100),
-    ):
-        pass  # pragma: no cover
-    assert time.monotonic() - began >= 0.05
+    asked_at = files.late(began - 100)
+    with locked(tmp_path / "00"):
+        with pytest.raises(Locked), files.locked(0, asked_at):
+            pass  # pragma: no cover
+        while time.monotonic() < began + 0.06:
+            time.sleep(0.01)
+        with pytest.raises(SessionStoreUnavailable), files.locked(0, asked_at):
+            pass  # pragma: no cover
 
 
 # Lease files that somebody removes

@@ -16,6 +16,7 @@ import time
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -980,7 +981,7 @@ async def test_closing_waits_for_a_write_on_its_way(
     await asyncio.to_thread(Gated.arrived.acquire)
     closing = asyncio.create_task(store.close())
     await asyncio.sleep(0)  # it has begun
-    assert store._workers == ()
+    assert store._worker is None
     async with FileSessionStore(tmp_path):
         assert len(asides(tmp_path)) == 1, "the folder was not held until the end"
     closing.cancel()
@@ -1107,25 +1108,18 @@ def no_more_threads() -> Iterator[None]:
         threading.stack_size(before)
 
 
-async def test_an_operation_for_which_no_thread_can_be_started_is_an_outage(
-    tmp_path: Path,
-) -> None:
-    store = await FileSessionStore(tmp_path).init()
-    lease = lease_on()
-    with no_more_threads():
-        for operation in (
-            store.checkout(TIM, lease),
-            store.commit(record_of(), lease),
-            store.release(TIM, lease),
-            store.renew([lease, lease_on("test:ann")]),
-            store.destroy(TIM, None),
-        ):
+async def test_a_store_that_is_open_does_without_more_threads(tmp_path: Path) -> None:
+    async with FileSessionStore(tmp_path) as store:
+        leases = [await held(store, f"test:{number}") for number in range(20)]
+        written = [record_of(lease.session_id) for lease in leases]
+        with no_more_threads():
+            pairs = zip(written, leases, strict=True)
+            await asyncio.gather(*(store.commit(*pair) for pair in pairs))
             with pytest.raises(SessionStoreUnavailable, match="cannot start a thread") as caught:
-                await operation
+                await all_of(store)
             assert isinstance(caught.value.__cause__, RuntimeError)
-    async with asyncio.timeout(10):
-        await write(store, record_of())
-        await store.close()
+        found = await all_of(store)
+        assert sorted(written, key=attrgetter("id")) == sorted(found, key=attrgetter("id"))
 
 
 async def test_a_store_that_fails_to_open_for_want_of_a_thread_may_be_opened_later(

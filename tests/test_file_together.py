@@ -33,12 +33,6 @@ if TYPE_CHECKING:
 NAMES = [f"test:{number}" for number in range(12)]
 
 
-@pytest.fixture(autouse=True)
-def _one_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What meets is on one thread, and so on one trip."""
-    monkeypatch.setattr("barback.stores.file.store.WORKERS", 1)
-
-
 @pytest.fixture
 def flushed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is flushed, as it is: "file" or "folder"."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from barback.stores.operation import Operation
 
@@ -14,18 +14,22 @@ if TYPE_CHECKING:
 
     from barback.stores.worker import Worker
 
-__all__ = ["Ferry"]
+__all__ = ["LATER", "Ferry"]
 
 Q = TypeVar("Q", bound=Operation[Any])
+
+LATER: Final = object()
+"""In place of an answer: the operation goes on the next trip too, before others."""
 
 
 class Ferry(Generic[Q]):
     """Takes operations to `worker`, whose thread does what blocks.
 
     `carry` is called there with those of one trip, and returns the answer of each, in their order:
-    what is an exception is raised, and one that it raises itself is the answer of all. A trip has
-    room for `size` operations. The thread takes what it finds when it comes: who asks alone waits
-    for nobody, and what is asked for during a trip shares the next.
+    what is an exception is raised, and one that it raises itself is the answer of all; `LATER` is
+    no answer, and has the operation carried again. A trip has room for `size` operations, and for
+    those once more. The thread takes what it finds when it comes: who asks alone waits for nobody,
+    and what is asked for during a trip shares the next.
 
     A trip costs two messages, one there and one back, however many operations are on it: no task,
     and no future but those of the operations.
@@ -38,6 +42,7 @@ class Ferry(Generic[Q]):
         self._carry = carry
         self._size = size
         self._waiting: deque[Q] = deque()
+        self._later: list[Q] = []  # the thread's own
         self._called = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._unanswered = 0
@@ -75,18 +80,21 @@ class Ferry(Generic[Q]):
     def _travel(self) -> None:
         """There and back, on the thread."""
         self._called = False  # first: who asks from now on calls again, perhaps for nothing
-        waiting, load = self._waiting, list[Q]()
-        while waiting and len(load) < self._size:
+        waiting, load, self._later = self._waiting, self._later, []
+        for _ in range(min(len(waiting), self._size)):
             load.append(waiting.popleft())
         if not load:
             return
-        if waiting and not self._called:
-            self._called = True
-            self._worker.post(self._travel)
         try:
             answers = self._carry(load)
         except BaseException as error:  # noqa: BLE001 - it is the answer
             answers = [error] * len(load)
+        if LATER in answers:
+            pairs = zip(load, answers, strict=True)
+            self._later = [operation for operation, answer in pairs if answer is LATER]
+        if (self._later or waiting) and not self._called:
+            self._called = True
+            self._worker.post(self._travel)
         loop = load[-1].answer.get_loop()
         with suppress(RuntimeError):  # the event loop has been closed, and nobody awaits them
             loop.call_soon_threadsafe(self._arrived, loop, load, answers)
@@ -96,8 +104,8 @@ class Ferry(Generic[Q]):
         self, loop: asyncio.AbstractEventLoop, load: list[Q], answers: Sequence[object]
     ) -> None:
         for operation, answer in zip(load, answers, strict=True):
-            if operation.answer.get_loop() is not loop:
-                continue  # its own has ended
+            if answer is LATER or operation.answer.get_loop() is not loop:
+                continue  # or its own has ended
             self._unanswered -= 1
             if isinstance(answer, BaseException):
                 operation.fail(answer)

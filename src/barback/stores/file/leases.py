@@ -6,14 +6,13 @@ import errno
 import logging
 import os
 import time
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from barback.errors import BarbackError
 from barback.stores import answers
-from barback.stores.folder import identity, lock_within, unlock
+from barback.stores.folder import identity, try_lock, unlock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
     from barback.stores.base import Lease
 
-__all__ = ["SHARDS", "LeaseFiles", "LockedLeases"]
+__all__ = ["SHARDS", "LeaseFiles", "Locked", "LockedLeases"]
 
 logger = logging.getLogger("barback")
 
@@ -34,15 +33,22 @@ ROOM: Final = 4096  # bytes a file may keep without being cut
 TRIES: Final = 3
 
 
+class Locked(BlockingIOError):
+    """Another process has locked a shard: try again, in a moment."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.EWOULDBLOCK, os.strerror(errno.EWOULDBLOCK))
+
+
 class LeaseFiles:
     """The leases on a folder's sessions, in a fixed set of files that are never removed.
 
     Each file is at once the lock of its shard of the sessions and the table of who holds them. It
-    is locked for one operation at a time; a lock that cannot be had within `timeout` seconds means
-    `SessionStoreUnavailable`, and operations after that wait for it only briefly, until it is free
-    again: who holds it has probably been stopped. All of these seconds begin when the operation
-    was asked for, so that those that queue for one lock wait for it together and not in turn: the
-    queue may be of other shards too.
+    is locked for one operation at a time, and no thread waits for it: who finds it locked tries
+    again. A lock that cannot be had within `timeout` seconds means `SessionStoreUnavailable`, and
+    operations after that try for it only briefly, until it is free again: who holds it has probably
+    been stopped. All of these seconds begin when the operation was asked for, so that those that
+    want one lock wait for it together and not in turn.
 
     `clock` counts seconds, the same in all processes of the machine. It does not jump, and starts
     anew with the machine: a lease holds from when it was taken until its term is over, and one
@@ -91,58 +97,44 @@ class LeaseFiles:
         """The leases of a shard. While inside, no other process or thread can touch its sessions.
 
         `asked_at`: when the operation was asked for, in the seconds of `time.monotonic`. Raises
+        `Locked` while another process has locked the shard, and when that has lasted too long
         `SessionStoreUnavailable`; `session_id` is for its message.
         """
         path = self._paths[shard]
         try:
-            descriptor, size = self._lock(shard, path, asked_at)
-        except BarbackError:
-            raise
-        except BlockingIOError as error:
+            locked = self._lock(shard, path)
+        except OSError as error:
+            what = f"cannot lock {path}: {error.strerror}"
+            raise answers.unavailable(self._store, what, session_id) from error
+        if locked is None:
+            patience = HASTE if shard in self._stuck else self._timeout
+            if time.monotonic() < asked_at + patience:
+                raise Locked
+            self._stuck.add(shard)
             what = (
                 f"waited in vain for another process, which has locked {path}: see whether one has "
                 f"been stopped, and let it go on or end it"
             )
-            raise answers.unavailable(self._store, what, session_id) from error
-        except OSError as error:
-            what = f"cannot lock {path}: {error.strerror}"
-            raise answers.unavailable(self._store, what, session_id) from error
+            raise answers.unavailable(self._store, what, session_id) from Locked()
+        self._stuck.discard(shard)
+        descriptor, size = locked
         try:
             yield LockedLeases(self._store, path, descriptor, size, self._clock())
         finally:
             unlock(descriptor)
 
-    @contextmanager
-    def locked_now(self, shard: int) -> Iterator[LockedLeases | None]:
-        """As `locked`, but None if the shard cannot be locked at once, for whatever reason."""
-        path, leases = self._paths[shard], None
-        with ExitStack() as unlocking:
-            with suppress(BarbackError, OSError):
-                locked = None if shard in self._stuck else self._try(shard, path, time.monotonic())
-                if locked is not None:
-                    unlocking.callback(unlock, locked[0])
-                    leases = LockedLeases(self._store, path, *locked, self._clock())
-            yield leases
+    def late(self, asked_at: float) -> float:
+        """When something was asked for, as `locked` is to see it that is tried only now.
 
-    def _lock(self, shard: int, path: str, asked_at: float) -> tuple[int, int]:
-        """Lock the shard's file; its descriptor and its size. Raises `OSError`."""
-        if shard in self._stuck:
-            give_up_at = asked_at + HASTE
-        else:
-            # A slow queue alone does not make a lock one that was waited for in vain.
-            give_up_at = max(asked_at + self._timeout, time.monotonic() + HASTE)
-        found = self._try(shard, path, give_up_at)
-        if found is None:
-            self._stuck.add(shard)
-            raise BlockingIOError(errno.EWOULDBLOCK, os.strerror(errno.EWOULDBLOCK))
-        self._stuck.discard(shard)
-        return found
+        A slow queue alone does not make a lock one that was waited for in vain.
+        """
+        return max(asked_at, time.monotonic() + HASTE - self._timeout)
 
-    def _try(self, shard: int, path: str, give_up_at: float) -> tuple[int, int] | None:
-        """Lock the shard's file until `give_up_at`; None if it stayed locked by another."""
+    def _lock(self, shard: int, path: str) -> tuple[int, int] | None:
+        """Lock the shard's file: its descriptor and its size, or None if another has locked it."""
         for _ in range(TRIES):
             file = self._files.get(shard) or self._open(shard, path)
-            if not lock_within(file.descriptor, give_up_at):
+            if not try_lock(file.descriptor):
                 return None
             try:
                 status = os.stat(path)

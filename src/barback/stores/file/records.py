@@ -20,13 +20,13 @@ from barback.errors import (
     SessionUnreadable,
 )
 from barback.record import Record
+from barback.stores.file.aside import Aside, Flushers
 from barback.stores.folder import (
     Folder,
     content,
     content_and_status,
     names,
     put_in_place,
-    start_flushing,
     sync,
 )
 
@@ -61,6 +61,7 @@ class RecordFiles:
         self._folder = folder
         self._home = Folder(folder, ASIDE)
         self._reported: set[str] = set()
+        self._flushers = Flushers()
         self._doubts = 0
         self._settled = 0
 
@@ -87,6 +88,8 @@ class RecordFiles:
 
     def close(self, *, forked: bool = False) -> None:
         """Leave the folder to the others; in a forked child, forget that the parent has it open."""
+        if not forked:
+            self._flushers.close()
         self._home.close(forked=forked)
 
     def check_folder(self, session_id: str | None = None) -> None:
@@ -133,24 +136,21 @@ class RecordFiles:
         except OSError:
             return None
 
-    def prepare(self, path: str, record: Record) -> str:
-        """Write the record to a file aside and flush it; the name of that file."""
-        try:
-            return self._set_down(path, _as_text(record))
-        except OSError as error:
-            raise self._not_written(record.id, error) from error
+    def prepare(self, written: Iterable[tuple[str, Record]]) -> list[Aside]:
+        """Write each record to a file aside; the disk is waited for once they are all begun."""
+        asides = [self._begin(path, _as_text(record)) for path, record in written]
+        self._flushers.flush(asides)
+        return asides
 
-    def prepare_all(
-        self, written: Iterable[tuple[str, Record]]
-    ) -> list[str | SessionStoreUnavailable]:
-        """`prepare` several, for which the disk is waited for together; or the error of each."""
-        begun = [(record, *self._begin(path, record)) for path, record in written]
-        return [self._end(*each) for each in begun]
+    def check_written(self, aside: Aside, session_id: str) -> None:
+        """Raise unless the file aside is whole, and on the disk."""
+        if aside.error is not None:
+            raise self._not_written(session_id, aside.error) from aside.error
 
-    def put_in_place(self, aside: str, path: str, session_id: str) -> None:
+    def put_in_place(self, aside: Aside, path: str, session_id: str) -> None:
         """Put the file aside in the place of the session's file, all or nothing."""
         try:
-            self._put_in_place(aside, path)
+            self._put_in_place(aside.path, path)
         except OSError as error:
             raise self._not_written(session_id, error) from error
 
@@ -165,11 +165,6 @@ class RecordFiles:
             self._doubts += 1
             return {session_id: self._doubtful(session_id, error) for session_id in session_ids}
         return {}
-
-    def discard(self, aside: str) -> None:
-        """Remove a file aside that has not been put in place."""
-        with suppress(OSError):  # whoever opens the folder later clears it away
-            os.unlink(aside)
 
     def remove(self, path: str, session_id: str) -> None:
         """Remove the session's file if there is one. One that is unreadable is moved instead."""
@@ -262,62 +257,20 @@ class RecordFiles:
 
     def _replace(self, path: str, data: bytes) -> None:
         """Make `data` the content of a file, all or nothing. After an OSError, nothing is left."""
-        aside = self._set_down(path, data)
+        aside = self._begin(path, data)
+        aside.flush()
+        if aside.error is not None:
+            raise aside.error
         try:
-            self._put_in_place(aside, path)
+            self._put_in_place(aside.path, path)
         except BaseException:
-            self.discard(aside)
+            aside.discard()
             raise
 
-    def _set_down(self, path: str, data: bytes) -> str:
-        aside = self._new_name(path)
-        try:
-            self._write_aside(aside, data)
-        except BaseException:
-            self.discard(aside)
-            raise
-        return aside
-
-    def _new_name(self, path: str) -> str:
-        return os.path.join(self._folder, f"{os.path.basename(path)}.{secrets.token_hex(8)}.tmp")
-
-    def _write_aside(self, aside: str, data: bytes) -> None:
-        descriptor = os.open(aside, NEW, 0o600)
-        try:
-            self._fill(descriptor, data)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-    def _begin(self, path: str, record: Record) -> tuple[str, int | OSError]:
-        """Begin to write a file aside: its name and its descriptor."""
-        aside = self._new_name(path)
-        try:
-            descriptor = os.open(aside, NEW, 0o600)
-            try:
-                self._fill(descriptor, _as_text(record))
-                start_flushing(descriptor)
-            except BaseException:
-                os.close(descriptor)
-                raise
-        except OSError as error:
-            return aside, error
-        return aside, descriptor
-
-    def _end(
-        self, record: Record, aside: str, begun: int | OSError
-    ) -> str | SessionStoreUnavailable:
-        """Flush and close a file aside that was begun."""
-        try:
-            if isinstance(begun, OSError):
-                raise begun
-            try:
-                os.fsync(begun)
-            finally:
-                os.close(begun)
-        except OSError as error:
-            self.discard(aside)
-            return self._not_written(record.id, error)
+    def _begin(self, path: str, data: bytes) -> Aside:
+        name = f"{os.path.basename(path)}.{secrets.token_hex(8)}.tmp"
+        aside = Aside(os.path.join(self._folder, name))
+        aside.write(partial(self._fill, data=data))
         return aside
 
     def _fill(self, descriptor: int, data: bytes) -> None:
@@ -356,15 +309,10 @@ class RecordFiles:
             f"Session {session_id!r} was not written to {self._folder}: {error.strerror}. It is as "
             f"it was. See that the disk has room and lets this process write."
         )
-        refusal = self._unavailable(message, session_id)
-        refusal.__cause__ = error
-        return refusal
+        return self._unavailable(message, session_id)
 
     def _unavailable(self, message: str, session_id: str | None = None) -> SessionStoreUnavailable:
         return SessionStoreUnavailable(message, session_id=session_id, store=self._store)
-
-
-NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 
 
 class _Named(msgspec.Struct):

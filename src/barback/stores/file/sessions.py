@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections import Counter
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from weakref import WeakSet
 
 from barback.errors import SessionStoreUnavailable
 from barback.stores import answers
-from barback.stores.file.leases import LeaseFiles
+from barback.stores.ferry import LATER
+from barback.stores.file.leases import LeaseFiles, Locked
 from barback.stores.file.records import RecordFiles
 from barback.stores.operation import Operation
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
     from barback.record import Record
     from barback.stores.base import Lease
+    from barback.stores.file.aside import Aside
     from barback.stores.file.leases import LockedLeases
     from barback.stores.file.records import Sight
 
@@ -31,6 +31,7 @@ __all__ = ["Job", "Place", "SessionFiles"]
 logger = logging.getLogger("barback")
 
 LEASES: Final = ".leases"
+PAUSE: Final = 0.001  # seconds between two tries for what other processes have locked
 NOTED: Final = 4096
 """How many sessions it is remembered of what was read, until they are committed or released."""
 
@@ -46,7 +47,7 @@ class Place(NamedTuple):
 class Job(Operation[Any]):
     """One operation: a method of `SessionFiles`, where, and what else it is given."""
 
-    __slots__ = ("arguments", "asked_at", "do", "place")
+    __slots__ = ("arguments", "aside", "asked_at", "do", "place", "tried")
 
     def __init__(
         self,
@@ -60,12 +61,14 @@ class Job(Operation[Any]):
         self.place = place
         self.arguments = arguments
         self.asked_at = time.monotonic()
+        self.aside: Aside | None = None
+        self.tried = False
 
 
 class SessionFiles:
     """The sessions of a folder and their leases, opened once and closed once.
 
-    Everything blocks, and a shard is for one thread at a time. `asked_at` is when an operation was
+    Everything blocks, and `carry` is for one thread at a time. `asked_at` is when an operation was
     asked for, in the seconds of `time.monotonic`: `timeout` begins there.
     """
 
@@ -79,6 +82,7 @@ class SessionFiles:
             store, folder / LEASES, timeout=timeout, check=self._records.check_folder
         )
         self._seen: dict[str, _Seen] = {}
+        self._locked: set[int] = set()
 
     def open(self) -> None:
         """Make the folder, and join those who have it open."""
@@ -93,19 +97,27 @@ class SessionFiles:
         _opened.discard(self)
 
     def carry(self, jobs: Sequence[Job]) -> list[object]:
-        """Do the jobs; the answer of each: what it returns, or its error.
+        """Do the jobs; the answer of each: what it returns, its error, or `LATER`.
 
-        Commits that meet wait for the disk together. Those of sessions of which more is asked are
-        not among them: what is asked of a session is done in its order.
+        Commits that meet wait for the disk together. What is asked of a session is done in its
+        order, and nobody waits for a session that is locked by another process, but its own.
         """
-        asked = Counter(job.place.session_id for job in jobs)
-        commits = [
-            job
-            for job in jobs
-            if job.do is SessionFiles.commit and asked[job.place.session_id] == 1
-        ]
-        done = self._commit_together(commits) if len(commits) > 1 else {}
-        return [done[job] if job in done else self._answer(job) for job in jobs]
+        done: dict[Job, object] = {}
+        commits: dict[str, Job] = {}
+        self._locked.clear()
+        for job in jobs:
+            if not job.tried:
+                job.tried, job.asked_at = True, self._leases.late(job.asked_at)
+            if job.place.session_id in commits:
+                self._commit(commits, done)
+            if job.do is SessionFiles.commit:
+                commits[job.place.session_id] = job
+            else:
+                done[job] = self._try(job, *job.arguments)
+        self._commit(commits, done)
+        if all(answer is LATER for answer in done.values()):
+            time.sleep(PAUSE)
+        return [done[job] for job in jobs]
 
     def checkout(self, place: Place, asked_at: float, lease: Lease) -> Record | None:
         """See `LeasedStore.checkout`."""
@@ -116,7 +128,18 @@ class SessionFiles:
         self._note(place, lease, record, sight)
         return record
 
-    def commit(
+    def commit(self, place: Place, asked_at: float, aside: Aside, lease: Lease) -> None:
+        """The first half of `LeasedStore.commit`: the record is in its place.
+
+        It is not durable yet. The lease, which is kept until it is, keeps others from seeing it.
+        """
+        self._records.check_written(aside, place.session_id)
+        with self._leases.locked(place.shard, asked_at, place.session_id) as leases:
+            leases.check(place.session_id, lease)
+            self._check_version(place, lease)
+            self._records.put_in_place(aside, place.path, place.session_id)
+
+    def finish(
         self,
         place: Place,
         asked_at: float,
@@ -124,17 +147,20 @@ class SessionFiles:
         lease: Lease,
         keep: bool,  # noqa: FBT001 - a thread is given no keywords
     ) -> None:
-        """See `LeasedStore.commit`."""
-        aside = self._records.prepare(place.path, record)  # before others are kept waiting
+        """The second half, when the record is durable: keep the lease, or give it back."""
+        if keep:
+            self._note(place, lease, record, self._records.sight(place.path))
+        else:
+            self._seen.pop(place.session_id, None)
         try:
             with self._leases.locked(place.shard, asked_at, place.session_id) as leases:
-                self._put_in_place(aside, place, leases, lease)
-                self._make_durable(place)
-                self._end(place, leases, record, lease, keep=keep)
-                _save_after_the_fact(leases)
-        except BaseException:
-            self._records.discard(aside)
-            raise
+                if keep:
+                    leases.renew(place.session_id, lease)
+                elif leases.holds(place.session_id, lease):
+                    leases.free(place.session_id)
+                leases.save()
+        except SessionStoreUnavailable as error:
+            logger.warning("A lease was not given back, and will run out: %s", error)
 
     def release(self, place: Place, asked_at: float, lease: Lease) -> None:
         """See `LeasedStore.release`."""
@@ -173,75 +199,42 @@ class SessionFiles:
         """See `RecordFiles.read_page`."""
         return self._records.read_page(page, unreadable)
 
-    def _answer(self, job: Job) -> object:
+    def _try(self, job: Job, *arguments: object) -> object:
+        """The answer of a job, which must not overtake others of its shard."""
+        shard = job.place.shard
+        if shard in self._locked:
+            return LATER
         try:
-            return job.do(self, job.place, job.asked_at, *job.arguments)
+            return job.do(self, job.place, job.asked_at, *arguments)
+        except Locked:
+            self._locked.add(shard)
+            return LATER
         except Exception as error:  # noqa: BLE001 - it is the answer
             return error
 
-    def _commit_together(self, commits: list[Job]) -> dict[Job, object]:
-        """The answers of commits, without those of shards that are locked now."""
-        # In this order in every process, and none is waited for: others may wait for the first.
-        commits = sorted(commits, key=lambda job: job.place.shard)
-        written = [(job.place.path, job.arguments[0]) for job in commits]
-        asides = self._records.prepare_all(written)
-        answers: dict[Job, object] = {}
-        with ExitStack() as locks:
-            held: dict[int, LockedLeases | None] = {}
-            placed: list[tuple[Job, LockedLeases]] = []
-            for job, aside in zip(commits, asides, strict=True):
-                if isinstance(aside, Exception):
-                    answers[job] = aside
-                    continue
-                shard = job.place.shard
-                if shard not in held:
-                    held[shard] = locks.enter_context(self._leases.locked_now(shard))
-                leases = held[shard]
-                if leases is None:
-                    self._records.discard(aside)
-                elif (error := self._refused(job, aside, leases)) is not None:
-                    answers[job] = error
-                else:
-                    placed.append((job, leases))
-            unknown = self._records.make_durable([job.place.session_id for job, _ in placed])
-            for job, leases in placed:
-                answers[job] = unknown.get(job.place.session_id)
-                if not unknown:
-                    record, lease, keep = job.arguments
-                    self._end(job.place, leases, record, lease, keep=keep)
-            for leases in {id(leases): leases for _, leases in placed}.values():
-                if not unknown:
-                    _save_after_the_fact(leases)
-        return answers
-
-    def _refused(self, job: Job, aside: str, leases: LockedLeases) -> Exception | None:
-        """Put a commit's file in its place, or say why that was not done."""
-        try:
-            self._put_in_place(aside, job.place, leases, job.arguments[1])
-        except Exception as error:  # noqa: BLE001 - it is the answer
-            self._records.discard(aside)
-            return error
-        return None
-
-    def _put_in_place(self, aside: str, place: Place, leases: LockedLeases, lease: Lease) -> None:
-        leases.check(place.session_id, lease)
-        self._check_version(place, lease)
-        self._records.put_in_place(aside, place.path, place.session_id)
-
-    def _make_durable(self, place: Place) -> None:
-        for unknown in self._records.make_durable([place.session_id]).values():
-            raise unknown
-
-    def _end(
-        self, place: Place, leases: LockedLeases, record: Record, lease: Lease, *, keep: bool
-    ) -> None:
-        """Keep the lease for the next turn, or give it back."""
-        if keep:
-            leases.renew(place.session_id, lease)
-            self._note(place, lease, record, self._records.sight(place.path))
-        else:
-            leases.free(place.session_id)
-            self._seen.pop(place.session_id, None)
+    def _commit(self, commits: dict[str, Job], done: dict[Job, object]) -> None:
+        """Add the answers of commits of so many sessions, of which none is left then."""
+        new = [job for job in commits.values() if job.aside is None]
+        written = [(job.place.path, job.arguments[0]) for job in new]
+        for job, aside in zip(new, self._records.prepare(written), strict=True):
+            job.aside = aside
+        placed = []
+        for job in commits.values():
+            done[job] = answer = self._try(job, job.aside, job.arguments[1])
+            if answer is None:
+                placed.append(job)
+            elif answer is not LATER and job.aside is not None:
+                job.aside.discard()
+        commits.clear()
+        if not placed:
+            return
+        unknown = self._records.make_durable([job.place.session_id for job in placed])
+        for job in placed:
+            if unknown:
+                done[job] = unknown[job.place.session_id]
+            else:
+                job.do = SessionFiles.finish  # which is left to do, if it cannot be done now
+                done[job] = self._try(job, *job.arguments)
 
     def _note(self, place: Place, lease: Lease, record: Record | None, sight: Sight) -> None:
         """Remember what was read under a lease; a file that stays the same is read once."""

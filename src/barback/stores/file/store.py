@@ -36,9 +36,7 @@ __all__ = ["FileSessionStore"]
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-WORKERS: Final = 4  # threads for sessions; listing has one more
-LISTING: Final = -1
-TOGETHER: Final = 32  # operations of one trip, each of which may have a file open
+TOGETHER: Final = 128  # operations of one trip, each of which may have a file open
 
 
 class FileSessionStore(LeasedStore):
@@ -87,9 +85,10 @@ class FileSessionStore(LeasedStore):
         self._new_files = partial(
             SessionFiles, self.name, self._folder, timeout=self.timeout, records=RecordFiles
         )
-        self._files: SessionFiles  # of its opening, as are the workers
-        self._workers: tuple[Worker, ...] = ()
-        self._ferries: tuple[Ferry[Job], ...] = ()
+        self._files: SessionFiles  # of its opening, as are the threads
+        self._lister: Worker
+        self._worker: Worker | None = None
+        self._ferry: Ferry[Job]
         _stores.add(self)
 
     @classmethod
@@ -116,28 +115,29 @@ class FileSessionStore(LeasedStore):
 
         Raises `SessionStoreUnavailable` if it cannot be written to.
         """
-        if self._workers:
+        if self._worker is not None:
             return self
         # Those of an earlier opening may still be at work, if its closing was cancelled.
-        files = self._new_files()
-        workers = tuple(Worker("barback-file") for _ in range(WORKERS + 1))
-        opening = self._do(workers[LISTING], files.open)
+        files, worker, lister = (
+            self._new_files(),
+            Worker("barback-file"),
+            Worker("barback-file-list"),
+        )
+        opening = self._do(worker, files.open)
         try:
             await opening
         except BaseException:
-            await asyncio.shield(asyncio.to_thread(_let_go, workers, files))
+            await asyncio.shield(_let_go(files, worker, lister))
             raise
-        self._files, self._workers = files, workers
-        self._ferries = tuple(
-            Ferry(worker, files.carry, size=TOGETHER) for worker in workers[:LISTING]
-        )
+        self._files, self._worker, self._lister = files, worker, lister
+        self._ferry = Ferry(worker, files.carry, size=TOGETHER)
         return self
 
     async def close(self) -> None:
         """Finish what is under way, then leave the folder to the others."""
-        workers, self._workers = self._workers, ()
-        if workers:
-            await asyncio.shield(asyncio.to_thread(_let_go, workers, self._files))
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            await asyncio.shield(_let_go(self._files, worker, self._lister, self._ferry))
 
     async def must_exist(self) -> None:
         """See `LeasedStore.must_exist`."""
@@ -207,16 +207,16 @@ class FileSessionStore(LeasedStore):
     def _ask(
         self, do: Callable[..., object], session_id: str, *arguments: object
     ) -> Operation[Any]:
-        """Have `do` done on a thread; what is asked of one shard, in the order of asking.
+        """Have `do` done on the thread; what is asked of one session, in the order of asking.
 
         So a commit whose task was cancelled cannot overtake what the session is asked for next.
         """
         place = self._place(session_id)
         job = Job(asyncio.get_running_loop(), do, place, arguments)
         try:
-            if not self._workers:
+            if self._worker is None:
                 raise self._not_open()
-            return self._ferries[place.shard % WORKERS].ask(job)
+            return self._ferry.ask(job)
         except RuntimeError as error:
             job.fail(self._no_thread(error))
         except SessionStoreUnavailable as error:
@@ -225,9 +225,9 @@ class FileSessionStore(LeasedStore):
 
     async def _list(self, job: Callable[[SessionFiles, *Ts], T], *arguments: *Ts) -> T:
         """Listing has a thread to itself, and keeps no session waiting."""
-        if not self._workers:
+        if self._worker is None:
             raise self._not_open()
-        return await self._do(self._workers[LISTING], job, self._files, *arguments)
+        return await self._do(self._lister, job, self._files, *arguments)
 
     def _not_open(self) -> SessionStoreUnavailable:
         message = (
@@ -250,16 +250,24 @@ class FileSessionStore(LeasedStore):
 
     def _after_fork(self) -> None:
         """In a forked child, which has neither its parent's threads nor its users: be closed."""
-        self._workers, self._ferries = (), ()
+        self._worker = None
         self._users = self._interested = 0
         self._opening = None
 
 
-def _let_go(workers: tuple[Worker, ...], files: SessionFiles) -> None:
-    """Finish what was asked for, then close the files. It blocks."""
-    for worker in workers:
+async def _let_go(
+    files: SessionFiles, worker: Worker, lister: Worker, ferry: Ferry[Job] | None = None
+) -> None:
+    """Finish what was asked for, then close the files."""
+
+    def shut() -> None:
+        lister.close()
         worker.close()
-    files.close()
+        files.close()
+
+    if ferry is not None:
+        await ferry.close()
+    await asyncio.to_thread(shut)
 
 
 _stores: WeakSet[FileSessionStore] = WeakSet()
