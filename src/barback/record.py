@@ -65,7 +65,20 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     def encode(self) -> bytes:
         """The record as one JSON object, in which the state is readable."""
         return _encoder.encode(
-            _Wire(**{**msgspec.structs.asdict(self), "state": msgspec.Raw(self.state)})
+            _Wire(
+                id=self.id,
+                format=self.format,
+                version=self.version,
+                schema=self.schema,
+                created_at=self.created_at,
+                last_activity=self.last_activity,
+                expires_at=self.expires_at,
+                lifetime=self.lifetime,
+                seen=self.seen,
+                users=self.users,
+                address=self.address,
+                state=msgspec.Raw(self.state),
+            )
         )
 
     @classmethod
@@ -95,14 +108,29 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
                 f"version of barback does not know. Update barback on this machine."
             )
             raise SessionTooNew(message, session_id=session_id, store=store)
-        state = _compact(bytes(wire.state))
+        state = bytes(wire.state)
+        if b"\n" in state:
+            # Without the white space that a pretty-printed file has around its tokens.
+            state = msgspec.json.format(state, indent=-1)
         if not state.startswith(b"{"):
             message = f"The state in the record of session {session_id!r} is not a JSON object."
             raise SessionUnreadable(message, session_id=session_id, store=store)
-        return cls(**{**msgspec.structs.asdict(wire), "state": state})
+        return cls(
+            id=session_id,
+            version=wire.version,
+            state=state,
+            created_at=wire.created_at,
+            last_activity=wire.last_activity,
+            expires_at=wire.expires_at,
+            schema=wire.schema,
+            lifetime=wire.lifetime,
+            seen=wire.seen,
+            users=wire.users,
+            address=wire.address,
+        )
 
 
-class _Wire(msgspec.Struct, kw_only=True, omit_defaults=True):
+class _Wire(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     """A record as JSON: the same fields, the state embedded as it is."""
 
     id: str
@@ -121,11 +149,6 @@ class _Wire(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(_Wire)
-
-
-def _compact(state: bytes) -> bytes:
-    """The state without the white space that a pretty-printed file has around its tokens."""
-    return msgspec.json.format(state, indent=-1) if b"\n" in state else state
 
 
 def _from_a_random_start() -> itertools.count[int]:
