@@ -137,6 +137,7 @@ GARBAGE = {
     "version-of-null": fields_of(record_of(), version=None),
     "users-of-text": fields_of(record_of(), users="tim"),
     "seen-of-a-list": fields_of(record_of(), seen=["a"]),
+    "seen-without-times": fields_of(record_of(), seen="test:message:a"),
     "time-of-a-float": fields_of(record_of(), created_at=1.5),
 }
 

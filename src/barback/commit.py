@@ -16,10 +16,11 @@ from barback.errors import (
     SessionUnreadable,
 )
 from barback.record import NEVER, Record, new_version
+from barback.seen import Seen
 from barback.stores.base import Lease
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from barback.operations import Operations
     from barback.rules import Rules
@@ -52,7 +53,6 @@ class Commits:
         self._clock = clock
         self._lifetime = lifetime
         self._seen_for = int(rules.seen_for * 1000)
-        self._seen_limit = rules.seen_limit
         self.closing = False
         """Whether to give up on a store that does not answer."""
 
@@ -73,13 +73,8 @@ class Commits:
         now = int(self._clock() * 1000)
         version = new_version()
         read = turn.record
-        turn_id = turn.event_id or f"~{version:x}"
-        if read is None:
-            seen = {turn_id: now}
-        else:
-            seen = read.seen.copy()
-            self._make_room(seen, now - self._seen_for)
-            seen[turn_id] = now
+        turn_id = _id_of(turn, version)
+        seen = {turn_id: now} if read is None else self._with(read, turn_id, now)
         user, address = turn.user, turn.address
         users: tuple[str, ...] = () if user is None else (user,)
         created_at = now
@@ -115,13 +110,24 @@ class Commits:
             return False
         return True
 
-    def _make_room(self, seen: dict[str, int], too_old: int) -> None:
-        """Forget the oldest of the ids a session remembers, while they are too many or too old."""
-        limit = self._seen_limit
+    def _with(self, read: Record, turn_id: str, now: int) -> Mapping[str, int]:
+        """The ids a session remembers, with the newest last: so many, and not older than so."""
+        limit, too_old = self._rules.seen_limit, now - self._seen_for
+        if type(read.seen) is not dict:
+            try:
+                return Seen.of(read.seen).adding(turn_id, now, limit=limit, too_old=too_old)
+            except ValueError as error:
+                message = f"The ids seen by session {read.id!r} cannot be read. Mend the record."
+                raise SessionUnreadable(
+                    message, session_id=read.id, store=self._store.name
+                ) from error
+        seen = read.seen.copy()
         while len(seen) >= limit:
             del seen[next(iter(seen))]
         while seen and seen[oldest := next(iter(seen))] <= too_old:
             del seen[oldest]
+        seen[turn_id] = now
+        return seen
 
     async def resolve(self, turn: Turn, record: Record, lost: CommitUnknown) -> None:
         """The answer to a commit was lost: read again, and see it done or know that it was not.
@@ -129,7 +135,7 @@ class Commits:
         The version read at checkout never comes back, so that a record which still has it has
         not been committed to. The turn's id among those seen says that it has.
         """
-        turn_id = next(reversed(record.seen))
+        turn_id = _id_of(turn, record.version)
         loop = asyncio.get_running_loop()
         give_up_at = loop.time() + self._rules.lease_wait
         sends = 1
@@ -205,12 +211,17 @@ class Commits:
         return CommitUnknown(message, session_id=turn.session_id, store=self._store.name)
 
 
+def _id_of(turn: Turn, version: int) -> str:
+    """What the session remembers the turn by: its event's id, or one made of its commit's."""
+    return turn.event_id or f"~{version:x}"
+
+
 def _window_holds(read: Record | None, stored: Record) -> bool:
     """Whether an id added after `read` would still be among those `stored` remembers.
 
     Ids go oldest first, whatever the limits of who lets them go: one from before is still there.
     """
-    return read is not None and not stored.seen.keys().isdisjoint(read.seen)
+    return read is not None and any(turn_id in stored.seen for turn_id in read.seen)
 
 
 def _expiry_is_due(record: Record | None, lifetime: int | None, now: int) -> bool:

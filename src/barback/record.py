@@ -1,8 +1,8 @@
 """Record: what rests in a store.
 
 Drivers move records and never look inside `state`. A record is immutable and holds only immutable
-values (its `seen` is copied, never changed), so one object may be shared between a store and any
-number of turns.
+values (its `seen`, a dict or a `Seen`, is copied, never changed), so one object may be shared
+between a store and any number of turns.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ from __future__ import annotations
 import itertools
 import os
 import secrets
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
 
 from barback.errors import InvalidSessionId, SessionTooNew, SessionUnreadable
+from barback.seen import Seen
 
 __all__ = ["FORMAT_JSON", "MAX_ID_BYTES", "NEVER", "Record", "check_session_id", "new_version"]
 
@@ -54,7 +56,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     format: int = FORMAT_JSON
     schema: int = 0
     lifetime: int | None = None
-    seen: dict[str, int] = {}
+    seen: Mapping[str, int] = {}
     users: tuple[str, ...] = ()
     address: str | None = None
 
@@ -74,7 +76,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
                 last_activity=self.last_activity,
                 expires_at=self.expires_at,
                 lifetime=self.lifetime,
-                seen=self.seen,
+                seen=Seen.of(self.seen).text,
                 users=self.users,
                 address=self.address,
                 state=msgspec.Raw(self.state),
@@ -115,6 +117,9 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         if not state.startswith(b"{"):
             message = f"The state in the record of session {session_id!r} is not a JSON object."
             raise SessionUnreadable(message, session_id=session_id, store=store)
+        if wire.seen and not wire.seen[-1].isdigit():
+            message = f"The ids seen by session {session_id!r} cannot be read. Mend the record."
+            raise SessionUnreadable(message, session_id=session_id, store=store)
         return cls(
             id=session_id,
             version=wire.version,
@@ -124,14 +129,14 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
             expires_at=wire.expires_at,
             schema=wire.schema,
             lifetime=wire.lifetime,
-            seen=wire.seen,
+            seen=Seen(wire.seen),
             users=wire.users,
             address=wire.address,
         )
 
 
 class _Wire(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
-    """A record as JSON: the same fields, the state embedded as it is."""
+    """A record as JSON: the same fields, the state embedded as it is, `seen` as its text."""
 
     id: str
     format: int
@@ -141,7 +146,7 @@ class _Wire(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     last_activity: int
     expires_at: int | None = None
     lifetime: int | None = None
-    seen: dict[str, int] = {}
+    seen: str = ""
     users: tuple[str, ...] = ()
     address: str | None = None
     state: msgspec.Raw

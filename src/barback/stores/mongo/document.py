@@ -1,7 +1,8 @@
 """Records as MongoDB documents: every field one that can be queried, the state's own included.
 
     {_id: "telegram:42", version: 8, format: 1, schema: 0, created_at: …, last_activity: …,
-     expires_at: …, seen: [{id: "…", at: …}], users: ["…"], state: {nickname: "Tim"}}
+     expires_at: …, seen: "telegram:message:7 1767225600000", users: ["…"],
+     state: {nickname: "Tim"}}
 
 Times are milliseconds. What is None, or empty, is left out. A state rests as fields where they
 give back the very bytes it was given as, which is so for whatever a bot writes; it rests as binary
@@ -22,6 +23,7 @@ import msgspec
 from barback.errors import SessionUnreadable
 from barback.extras import needs_extra
 from barback.record import FORMAT_JSON, Record
+from barback.seen import Seen
 
 with needs_extra("mongo"):
     from bson.int64 import Int64
@@ -56,8 +58,7 @@ def document_of(record: Record) -> dict[str, Any]:
     if record.lifetime is not None:
         document["lifetime"] = Int64(record.lifetime)
     if record.seen:
-        # Ids are strangers' text and no keys; an array keeps their order.
-        document["seen"] = [{"id": key, "at": Int64(at)} for key, at in record.seen.items()]
+        document["seen"] = Seen.of(record.seen).text
     if record.users:
         document["users"] = list(record.users)
     if record.address is not None:
@@ -72,7 +73,6 @@ def record_of(document: dict[str, Any], *, store: str) -> Record:
     try:
         envelope = {name: _plain(document[name]) for name in _FIELDS if name in document}
         envelope["id"] = session_id
-        envelope["seen"] = {each["id"]: _plain(each["at"]) for each in document.get("seen", ())}
         # A state of another format is no JSON; that format is what decoding then stops at.
         state = _bytes(document["state"])
         readable = document.get("format") == FORMAT_JSON
@@ -90,7 +90,7 @@ def record_of(document: dict[str, Any], *, store: str) -> Record:
 
 _FIELDS = (
     *("version", "format", "schema", "created_at", "last_activity", "expires_at", "lifetime"),
-    *("users", "address"),
+    *("seen", "users", "address"),
 )
 
 
