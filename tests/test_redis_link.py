@@ -19,8 +19,9 @@ import pytest
 from redis.asyncio.connection import Connection
 
 from barback.stores.redis import link as redis_link
-from barback.stores.redis.link import Link, LinkDown
-from barback.stores.redis.servers import pack
+from barback.stores.redis.commands import pack
+from barback.stores.redis.link import Link
+from barback.stores.redis.wire import LinkDown
 from tests.valkey_servers import ValkeyServer
 
 PING = pack("PING")
@@ -242,11 +243,13 @@ async def test_answers_that_came_while_the_event_loop_stood_still_are_read(
 async def test_what_could_not_leave_in_time_does_not_leave(server: ValkeyServer) -> None:
     async with Linked(server.port, timeout=0.2) as link:
         assert await link.ask(PING) == b"PONG"
-        late = link.ask(pack("INCR", "n"))
+        sent = link.ask(PING)
+        late = link.ask(pack("INCR", "n"))  # at the end of this step
         time.sleep(0.4)  # noqa: ASYNC251 - see above
         with pytest.raises(LinkDown) as caught:
             await late
         assert not caught.value.sent
+        assert await sent == b"PONG"
         assert await link.ask(pack("INCR", "n")) == 1
         assert link.attempts == 1
 

@@ -94,7 +94,7 @@ async def test_from_afar_turns_take_as_long_as_two_trips(
 
 
 @pytest.mark.parametrize("sessions", [1, 64])
-async def test_a_turn_is_two_commands_to_redis(sessions: int, tmp_path: Path) -> None:
+async def test_a_turn_is_a_lease_a_read_and_a_script_to_redis(sessions: int, tmp_path: Path) -> None:
     with ValkeyServer(tmp_path) as server:
         async with counting_bot(session_store=server.url) as bot:
             timed = Timed(bot)
@@ -104,7 +104,9 @@ async def test_a_turn_is_two_commands_to_redis(sessions: int, tmp_path: Path) ->
             after = server.calls()
     called = {name for name in after if after[name] > before.get(name, 0)}
     its_own = {"info", "client|setinfo", "hello"}
-    assert after["evalsha"] - before["evalsha"] == 2 * sessions
+    told = {name: after[name] - before.get(name, 0) for name in after}
+    assert told["evalsha"] == sessions
+    assert (told["set"], told["get"]) == (2 * sessions, 2 * sessions)  # one of each in the script
     assert called - WITHIN_SCRIPTS - its_own == {"evalsha"}
 
 

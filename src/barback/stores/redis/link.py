@@ -1,8 +1,7 @@
 """Link: one connection to a Redis or Valkey server, shared by all that is asked of the server.
 
-What is asked in one step of the event loop leaves in one write; replies come in the order of the
-commands. redis-py opens connections (TLS, authentication, the choice of the database); from there
-on the transport belongs to a `Wire`, which reads replies with hiredis.
+Where nothing is under way, what is asked leaves at once; else all that is asked in one step of the
+event loop leaves in one write, at the end of it. Replies come in the order of the commands.
 """
 
 from __future__ import annotations
@@ -14,21 +13,18 @@ from collections import deque
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, Final
 
-from barback.extras import needs_extra
-
-with needs_extra("redis"):
-    import hiredis
+from barback.stores.redis.wire import Call, LinkDown, Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable
 
-__all__ = ["Link", "LinkDown", "Wire"]
+__all__ = ["Link"]
 
 MOST_WAITING: Final = 10_000
 """Commands that may wait for their replies, or for a connection; more are refused."""
 
 MOMENT: Final = 0.05  # seconds a late reply is given to be read, if it is here already
-MOMENTS: Final = 20  # of them in a row, as long as something comes in each
+MOMENTS: Final = 20  # of them in a row at most, as long as something comes in each
 SLACK: Final = 0.01  # seconds by which an operation of several calls may be late
 
 REASONS: Final[tuple[tuple[type[BaseException], str], ...]] = (
@@ -39,124 +35,6 @@ REASONS: Final[tuple[tuple[type[BaseException], str], ...]] = (
     (PermissionError, "this user may not"),
     (TimeoutError, "there was no answer in time"),
 )
-
-_INCOMPLETE: Final = object()
-
-
-class LinkDown(Exception):
-    """The server could not be asked, or did not answer; `what` goes on from "The … store".
-
-    `sent`: whether the command may have reached the server. The `__cause__` is the client's error.
-    """
-
-    def __init__(self, what: str, *, sent: bool, cause: BaseException | None = None) -> None:
-        super().__init__(what)
-        self.what = what
-        self.sent = sent
-        self.__cause__ = cause
-
-
-class Call:
-    """Commands that go together; the reply to the last of them is the answer."""
-
-    __slots__ = ("answer", "data", "deadline", "moments", "replies")
-
-    def __init__(
-        self, commands: tuple[bytes, ...], answer: asyncio.Future[Any], deadline: float
-    ) -> None:
-        self.data = b"".join(commands)
-        self.replies = len(commands)
-        self.answer = answer
-        self.deadline = deadline
-        self.moments = 0  # given to it after its deadline
-
-    def fail(self, error: LinkDown) -> None:
-        """Answer it with an error, unless who asked has gone."""
-        if not self.answer.done():
-            self.answer.set_exception(error)
-
-
-class Wire(asyncio.Protocol):
-    """One connection, from when it stands until it is lost.
-
-    `connection` is one of redis-py's (or valkey-py's), connected, in RESP2 and with nothing under
-    way. It gives up its transport. `lost` is called once, unless `cut` was called before;
-    `changed` whenever writing may go on, and when a reply has come.
-    """
-
-    def __init__(
-        self,
-        connection: Any,
-        *,
-        lost: Callable[[Exception | None], None],
-        changed: Callable[[], None],
-    ) -> None:
-        # A StreamWriter that is thrown away closes its transport, and so it is kept.
-        self._writer: Any = connection._writer  # noqa: SLF001 - there is no public way to it
-        connection._writer = connection._reader = None  # noqa: SLF001 - and it is not to use it
-        self._transport = self._writer.transport
-        self._transport.set_protocol(self)
-        self._replies = hiredis.Reader(notEnoughData=_INCOMPLETE)
-        self._lost: Callable[[Exception | None], None] | None = lost
-        self._changed = changed
-        self.sent: deque[Call] = deque()
-        self.heard = False  # anything, since it was last set to False
-        self.paused = False
-        self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    @property
-    def ready(self) -> bool:
-        """Whether it may be written to."""
-        return not (self.paused or self._transport.is_closing())
-
-    def send(self, calls: Iterable[Call]) -> None:
-        """Write all of them at once."""
-        self.sent.extend(calls)
-        self._transport.write(b"".join([call.data for call in calls]))
-
-    def cut(self) -> None:
-        """Close it, whatever is under way."""
-        self._lost = None
-        self._transport.abort()
-
-    def data_received(self, data: bytes) -> None:
-        """Match replies with what was sent: first in, first out."""
-        self.heard = True
-        sent = self.sent
-        try:
-            self._replies.feed(data)
-            while (reply := self._replies.gets()) is not _INCOMPLETE:
-                call = sent[0]
-                call.replies -= 1
-                if call.replies == 0:
-                    sent.popleft()
-                    if not call.answer.done():
-                        call.answer.set_result(reply)
-        except (hiredis.ProtocolError, IndexError) as error:  # or a reply that nobody asked for
-            self._end(error)
-        else:
-            self._changed()
-
-    def pause_writing(self) -> None:
-        """The server does not read as fast as it is written to."""
-        self.paused = True
-
-    def resume_writing(self) -> None:
-        """It has caught up."""
-        self.paused = False
-        self._changed()
-
-    def connection_lost(self, error: Exception | None) -> None:
-        """The server, or the network between, has ended it; or `cut` has."""
-        if not self.gone.done():
-            self.gone.set_result(None)
-        self._end(error)
-
-    def _end(self, error: Exception | None) -> None:
-        lost = self._lost
-        self.cut()
-        if lost is not None:
-            lost(error)
 
 
 class Link:
@@ -199,6 +77,25 @@ class Link:
         """Whether a connection stands."""
         return self._wire is not None
 
+    def send(self, call: Call) -> None:
+        """Have it answered within `timeout`, whether or not anybody awaits it."""
+        call.deadline = asyncio.get_running_loop().time() + self._timeout
+        wire = self._wire
+        if self._closed:
+            call.down(LinkDown("is closed", sent=False))
+            return
+        if self._waiting() >= MOST_WAITING:
+            what = f"has {MOST_WAITING} operations waiting for {self.where}, and takes no more"
+            call.down(LinkDown(what, sent=False))
+            return
+        if wire is not None and not (wire.sent or self._leaving) and wire.ready:
+            wire.send(call)  # there is nobody to wait for
+        else:
+            self._unsent.append(call)
+            self._leave_soon()
+        if self._timer is None:
+            self._watch()
+
     def ask(self, *commands: bytes, before: float | None = None) -> asyncio.Future[Any]:
         """The reply to the last of `commands`, which reach the server one right after another.
 
@@ -209,39 +106,32 @@ class Link:
         sooner than `timeout` allows, they fail then, and the connection stays.
         """
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Any] = loop.create_future()
-        now = loop.time()
-        call = Call(commands, answer, now + self._timeout)
-        if self._closed:
-            call.fail(LinkDown("is closed", sent=False))
-        elif self._waiting() >= MOST_WAITING:
-            what = f"has {MOST_WAITING} operations waiting for {self.where}, and takes no more"
-            call.fail(LinkDown(what, sent=False))
-        elif before is not None and before <= now:
-            call.fail(self._late(sent=False))
-        else:
-            self._unsent.append(call)
-            if before is not None and before < call.deadline - SLACK:
-                timer = loop.call_at(before, self._give_up, call, context=Context())
-                answer.add_done_callback(lambda _: timer.cancel())
-            if not self._leaving:
-                self._leaving = True
-                loop.call_soon(self._leave)
-            self._watch()
-        return answer
+        call = Call(b"".join(commands), len(commands))
+        if before is not None and before <= loop.time():
+            call.down(self._late(sent=False))
+            return call.answer
+        self.send(call)
+        if before is not None and before < call.deadline - SLACK and not call.answer.done():
+            timer = loop.call_at(before, self._give_up, call, context=Context())
+            call.answer.add_done_callback(lambda _: timer.cancel())
+        return call.answer
 
     def retire(self) -> None:
         """Let what was sent be answered, and open another connection for what is asked next."""
         self._retiring = self._wire is not None
         self._go_on()
 
+    async def drained(self) -> None:
+        """Wait until everything that was asked is answered, which it is in time."""
+        while self._waiting():
+            self._change.clear()
+            await self._change.wait()
+
     async def close(self) -> None:
-        """Wait until everything that was asked is answered, which it is in time; then close."""
+        """Take no more; when all is answered that was asked, close."""
         self._closed = True
         try:
-            while self._waiting():
-                self._change.clear()
-                await self._change.wait()
+            await self.drained()
         finally:
             wire, connecting = self._wire, self._connecting
             self.abort()
@@ -262,6 +152,11 @@ class Link:
 
     def _waiting(self) -> int:
         return len(self._unsent) + (0 if self._wire is None else len(self._wire.sent))
+
+    def _leave_soon(self) -> None:
+        if not self._leaving:
+            self._leaving = True
+            asyncio.get_running_loop().call_soon(self._leave)
 
     def _leave(self) -> None:
         """The end of a step: send what was asked in it, or open the connection it waits for."""
@@ -284,7 +179,16 @@ class Link:
         elif self._unsent and wire.ready and not self._leaving:
             self._drop_overdue()
             calls, self._unsent = self._unsent, deque()
-            wire.send(calls)
+            wire.send_all(calls)
+
+    def _answered(self, calls: int) -> None:
+        """Replies have come. What those who are told of them ask next is to leave together.
+
+        They ask in the event loop's next step, and this is put behind them in it.
+        """
+        self._go_on()
+        if self._wire is not None and (calls > 1 or self._wire.sent):
+            self._leave_soon()
 
     async def _open(self) -> None:
         try:
@@ -293,7 +197,9 @@ class Link:
         except Exception as error:  # noqa: BLE001 - of whatever client; it is the cause
             self._fail_unsent(f"could not connect to {self.where}: {_reason(error)}", error)
         else:
-            self._wire = Wire(connection, lost=self._lost, changed=self._go_on)
+            self._wire = Wire(
+                connection, lost=self._lost, freed=self._go_on, answered=self._answered
+            )
             self.connections += 1
         finally:
             self._connecting = None
@@ -310,7 +216,7 @@ class Link:
         if wire is not None:
             wire.cut()
             for call in wire.sent:
-                call.fail(LinkDown(what, sent=True, cause=cause))
+                call.down(LinkDown(what, sent=True, cause=cause))
         if self._closed:
             self._fail_unsent(what, cause)
         elif not self._leaving:
@@ -320,14 +226,13 @@ class Link:
     def _fail_unsent(self, what: str, cause: BaseException | None) -> None:
         calls, self._unsent = self._unsent, deque()
         for call in calls:
-            call.fail(LinkDown(what, sent=False, cause=cause))
+            call.down(LinkDown(what, sent=False, cause=cause))
 
     # Deadlines come in the order of the calls, and so one timer, for the first, is enough.
 
     def _watch(self) -> None:
-        if self._timer is None:
-            first = self._wire.sent[0] if self._wire and self._wire.sent else self._unsent[0]
-            self._look_at(first.deadline)
+        first = self._wire.sent[0] if self._wire and self._wire.sent else self._unsent[0]
+        self._look_at(first.deadline)
 
     def _look_at(self, when: float) -> None:
         loop = asyncio.get_running_loop()
@@ -337,37 +242,39 @@ class Link:
         """Give up what is overdue, and set the timer for what is not.
 
         Before it cuts a connection it looks once more, a moment later, and goes on so while there
-        is something to read: the event loop may have stood still while the server answered.
+        is something to read: the event loop may have stood still while the server answered. But a
+        server that is always late has no more than so many moments for all that waits.
         """
         self._timer = None
         self._drop_overdue()
         now = asyncio.get_running_loop().time()
         wire = self._wire
         if wire is not None and wire.sent and wire.sent[0].deadline <= now:
-            first = wire.sent[0]
-            if first.moments == 0 or (wire.heard and first.moments < MOMENTS):
-                first.moments += 1
+            if wire.moments == 0 or (wire.heard and wire.moments < MOMENTS):
+                wire.moments += 1
                 wire.heard = False
                 self._look_at(now + MOMENT)
                 return
             late = self._late(sent=True)
             self._cut(late.what, late.__cause__)
+        elif wire is not None:
+            wire.moments = 0
         self._go_on()
-        if self._waiting():
+        if self._waiting() and self._timer is None:
             self._watch()
 
     def _drop_overdue(self) -> None:
         """What has waited for too long is not sent any more."""
         now = asyncio.get_running_loop().time()
         while self._unsent and self._unsent[0].deadline <= now:
-            self._unsent.popleft().fail(self._late(sent=False))
+            self._unsent.popleft().down(self._late(sent=False))
 
     def _give_up(self, call: Call) -> None:
         """The operation's time is over, but not that of the connection."""
         sent = call not in self._unsent
         if not sent:
             self._unsent.remove(call)
-        call.fail(self._late(sent=sent))
+        call.down(self._late(sent=sent))
         self._change.set()
 
     def _late(self, *, sent: bool) -> LinkDown:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from typing import Final
 
-from barback.stores.redis.servers import pack
+from barback.stores.redis.commands import form, pack
 
 __all__ = ["CHECKOUT", "COMMIT", "DESTROY", "RELEASE", "RENEW", "Script", "setup"]
 
@@ -26,6 +26,10 @@ class Script:
     def call(self, *arguments: bytes | str | int) -> bytes:
         """The command that runs it: its keys, and then the rest."""
         return pack("EVALSHA", self._digest, self.keys, *arguments)
+
+    def form(self, *arguments: bytes) -> bytes:
+        """The same, to be filled in."""
+        return form("EVALSHA", self._digest, f"{self.keys}", *arguments)
 
 
 CHECKOUT: Final = Script(

@@ -1,75 +1,87 @@
 """Servers: which Redis or Valkey server keeps a key, and how to ask it.
 
-A `Server` is a single one, or the primary that Sentinels name; a `Cluster` is many. They look the
-same from outside.
+A `Server` is a single one, or the primary that Sentinels name; `cluster` has those that are many.
+They look the same from outside.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
 from abc import ABC, abstractmethod
-from graphlib import CycleError, TopologicalSorter
-from itertools import chain, repeat
-from typing import TYPE_CHECKING, Any, Final
+from contextvars import Context
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from barback.extras import needs_extra
-from barback.stores.redis.link import Link, LinkDown
+from barback.stores.redis.link import Link
+from barback.stores.redis.wire import Call, LinkDown
 
 with needs_extra("redis"):
-    from hiredis import ReplyError, pack_command
-    from redis.crc import key_slot
+    from hiredis import ReplyError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
-    from barback.stores.redis.target import Address, Target
+    from barback.stores.redis.target import Target
 
-__all__ = ["Servers", "open_servers", "pack"]
-
-_pack: Any = pack_command  # its own type hints know commands of one word only
-
-SLOTS: Final = 16384
-PAUSE: Final = 0.02  # seconds, before a cluster that is moving a slot is asked again
-ASKING: Final[bytes] = _pack(("ASKING",))
-SHARDS: Final[bytes] = _pack(("CLUSTER", "SLOTS"))
-NODES: Final[bytes] = _pack(("CLUSTER", "NODES"))
-REDIRECTIONS: Final = frozenset({"MOVED", "ASK", "TRYAGAIN"})
-AT_ONCE: Final = (0.0, 0.0)  # redirections in a row that are followed without a pause
-UNKNOWN: Final = (None, b"", b"?")  # the host of a server that does not know its own address
-NO_ERROR: Final = ("", "", "")
+__all__ = ["Request", "Server", "Servers", "raise_error"]
 
 
-def pack(*arguments: bytes | str | int) -> bytes:
-    """A command as it goes over the wire."""
-    packed: bytes = _pack(arguments)
-    return packed
+class Request(Call, ABC):
+    """A call about one key, or about two of one slot."""
 
+    __slots__ = ("key",)
 
-def open_servers(target: Target, timeout: float) -> Servers:
-    """The servers of a target; nothing is connected yet."""
-    return (Cluster if target.kind == "cluster" else Server)(target, timeout)
+    def __init__(self, key: bytes, data: bytes, replies: int = 1) -> None:
+        super().__init__(data, replies)
+        self.key = key
+
+    @abstractmethod
+    async def follow(self) -> Any:
+        """The answer, where one reply was none: the long way, by redirections and scripts anew."""
 
 
 class Servers(ABC):
-    """Whoever keeps the records, one server or many."""
+    """Whoever keeps the records, one server or many. They take no requests until `prepare`."""
 
     def __init__(self, target: Target, timeout: float) -> None:
         self.where = target.where
         self._target = target
         self._timeout = timeout
         self._under_way = 0
+        self._following: set[asyncio.Task[Any]] = set()
         self._settled = asyncio.Event()
-        self._closing = False
+        self._closing = True
 
-    @abstractmethod
     async def prepare(self, *commands: bytes) -> None:
         """Connect, and give every server these commands. Raises `LinkDown` or `ReplyError`."""
+        for reply in await asyncio.gather(*await self._tell_all(commands)):
+            raise_error(reply)
+        self._closing = False
 
-    async def ask(self, key: bytes, command: bytes, *, load: bytes | None = None) -> Any:
+    def send(self, request: Request, *, plainly: bool = True) -> None:
+        """Have it answered within `timeout`, over the connection to the server that keeps its key.
+
+        No task is made for it, unless it has to `follow`, or is not to go `plainly`.
+        """
+        if self._closing:
+            request.down(LinkDown("is closed", sent=False))
+        elif plainly and (link := self._link_for(request.key)) is not None:
+            link.send(request)
+        else:
+            request.deadline = asyncio.get_running_loop().time() + self._timeout
+            self.follow(request)
+
+    def follow(self, request: Request) -> None:
+        """Have it answered by its `follow`, in a task; `close` waits for it."""
+        following = request.follow()
+        task = asyncio.get_running_loop().create_task(following, context=Context())
+        self._following.add(task)
+        task.add_done_callback(partial(self._followed, request))
+
+    async def ask(self, key: bytes, command: bytes) -> Any:
         """The reply to a command about `key`, within `timeout`; it may be a `ReplyError`.
 
-        `load` is the command that comes before it where the server has forgotten its script.
         Raises `LinkDown`.
         """
         if self._closing:
@@ -77,33 +89,80 @@ class Servers(ABC):
         before = asyncio.get_running_loop().time() + self._timeout
         self._under_way += 1
         try:
-            reply = await self._ask(before, key, command)
-            forgotten = isinstance(reply, ReplyError) and str(reply).startswith("NOSCRIPT")
-            if load is not None and forgotten:
-                reply = await self._ask(before, key, load, command)
-            return reply
+            return await self._ask(before, key, command)
         finally:
             self._under_way -= 1
             self._settled.set()
 
+    async def ask_further(
+        self, before: float, key: bytes, command: bytes, *, load: bytes | None = None
+    ) -> Any:
+        """As `ask`, for what is under way already, and must be over by then.
+
+        `load` is the command that comes before it where the server has forgotten its script.
+        """
+        reply = await self._ask(before, key, command)
+        if load is not None and isinstance(reply, ReplyError) and str(reply).startswith("NOSCRIPT"):
+            reply = await self._ask(before, key, load, command)
+        return reply
+
     @abstractmethod
+    def learn(self, key: bytes, failure: LinkDown | ReplyError) -> None:
+        """What was sent to the server that keeps `key` failed so: do better next time."""
+
     async def listed(self) -> dict[Link, list[bytes]]:
         """For each server that keeps records a link for listing, and the slots that it keeps.
 
         The links are to be listed in this order, and who has done so asks again: if it is not the
         same then, sessions may have moved past the list. Raises `LinkDown` or `ReplyError`.
         """
+        if self._closing:
+            raise LinkDown("is closed", sent=False)
+        return await self._listed()
 
     async def close(self) -> None:
         """Wait for what is under way, and disconnect."""
         self._closing = True
         try:
-            while self._under_way:
-                self._settled.clear()
-                await self._settled.wait()
+            await self._settle()
             await self._disconnect()
         finally:
             self._abort()
+
+    async def _settle(self) -> None:
+        """Wait until all is answered; what a link has answered may have to follow."""
+        while True:
+            await asyncio.gather(*(link.drained() for link in self._all_links()))
+            if not (self._under_way or self._following):
+                return
+            self._settled.clear()
+            await self._settled.wait()
+
+    def _followed(self, request: Request, task: asyncio.Task[Any]) -> None:
+        self._following.discard(task)
+        self._settled.set()
+        if task.cancelled():  # the event loop is ending
+            request.give_up()
+        elif (error := task.exception()) is not None:
+            request.fail(error)
+        else:
+            request.succeed(task.result())
+
+    @abstractmethod
+    def _link_for(self, key: bytes) -> Link | None:
+        """The link to the server that keeps `key`, if that is known."""
+
+    @abstractmethod
+    def _all_links(self) -> Iterable[Link]:
+        """Every link there is."""
+
+    @abstractmethod
+    async def _tell_all(self, commands: tuple[bytes, ...]) -> list[asyncio.Future[Any]]:
+        """The replies of every server to each of the commands."""
+
+    @abstractmethod
+    async def _listed(self) -> dict[Link, list[bytes]]:
+        """See `listed`."""
 
     @abstractmethod
     async def _ask(self, before: float, key: bytes, *commands: bytes) -> Any:
@@ -130,21 +189,29 @@ class Server(Servers):
         self._turns = self._link(self.where, target.connect_to_primary)
         self._listing = self._link(self.where, target.connect_to_primary)
 
-    async def prepare(self, *commands: bytes) -> None:
-        """See `Servers.prepare`."""
-        for reply in await asyncio.gather(*map(self._turns.ask, commands)):
-            _raise_error(reply)
+    def learn(self, key: bytes, failure: LinkDown | ReplyError) -> None:  # noqa: ARG002 - it has all keys
+        """See `Servers.learn`. A primary that is one no more is left: Sentinels name another."""
+        if isinstance(failure, ReplyError) and "READONLY" in str(failure):
+            self._turns.retire()
+            self._listing.retire()
 
-    async def listed(self) -> dict[Link, list[bytes]]:
-        """See `Servers.listed`."""
+    async def _listed(self) -> dict[Link, list[bytes]]:
         return {self._listing: []}
 
-    async def _ask(self, before: float, key: bytes, *commands: bytes) -> Any:  # noqa: ARG002 - it has all keys
+    async def _ask(self, before: float, key: bytes, *commands: bytes) -> Any:
         reply = await self._turns.ask(*commands, before=before)
-        if isinstance(reply, ReplyError) and "READONLY" in str(reply):
-            self._turns.retire()  # it is a primary no more: the Sentinels name another
-            self._listing.retire()
+        if isinstance(reply, ReplyError):
+            self.learn(key, reply)
         return reply
+
+    def _link_for(self, key: bytes) -> Link:  # noqa: ARG002 - it has all keys
+        return self._turns
+
+    def _all_links(self) -> Iterable[Link]:
+        return (self._turns, self._listing)
+
+    async def _tell_all(self, commands: tuple[bytes, ...]) -> list[asyncio.Future[Any]]:
+        return [self._turns.ask(command) for command in commands]
 
     async def _disconnect(self) -> None:
         await asyncio.gather(self._turns.close(), self._listing.close())
@@ -154,206 +221,7 @@ class Server(Servers):
         self._listing.abort()
 
 
-class Cluster(Servers):
-    """The primaries of a cluster, each over a connection of its own.
-
-    Redirections are followed: a command that is answered by MOVED or ASK has not been carried out.
-    """
-
-    def __init__(self, target: Target, timeout: float) -> None:
-        super().__init__(target, timeout)
-        self._links: dict[tuple[Address, bool], Link] = {}
-        self._slots: list[Address | None] = [None] * SLOTS
-        self._outdated = True
-        self._mapping: asyncio.Task[None] | None = None
-        self._retired: set[asyncio.Task[None]] = set()
-        self._closed = False
-
-    async def prepare(self, *commands: bytes) -> None:
-        """See `Servers.prepare`."""
-        await self._map()
-        links = [self._to(address) for address in self._addresses()]
-        asked = [link.ask(command) for link in links for command in commands]
-        for reply in await asyncio.gather(*asked):
-            _raise_error(reply)
-
-    async def listed(self) -> dict[Link, list[bytes]]:
-        """See `Servers.listed`. A server comes before those that it is moving a slot to."""
-        await self._map()
-        links = [self._to(address, listing=True) for address in self._addresses()]
-        told = {}
-        order: TopologicalSorter[bytes] = TopologicalSorter()
-        for link, reply in zip(
-            links, await asyncio.gather(*(link.ask(NODES) for link in links)), strict=True
-        ):
-            _raise_error(reply)
-            name, slots = _own(reply)
-            told[name] = link, slots
-            order.add(name, *_others(slots, b"-<-"))
-            for other in _others(slots, b"->-"):
-                order.add(other, name)
-        try:
-            return dict(told[name] for name in order.static_order() if name in told)
-        except CycleError as error:
-            what = "is a cluster of which two servers move slots to each other"
-            raise LinkDown(what, sent=False, cause=error) from None
-
-    async def _ask(self, before: float, key: bytes, *commands: bytes) -> Any:
-        slot = key_slot(key)
-        if self._outdated or self._slots[slot] is None:
-            await self._map(before)
-        address = self._slots[slot]
-        if address is None:
-            raise LinkDown("is a cluster in which nobody keeps a part of the keys", sent=False)
-        loop = asyncio.get_running_loop()
-        *first, last = commands
-        asking: tuple[bytes, ...] = ()
-        for pause in chain(AT_ONCE, repeat(PAUSE)):
-            reply = await self._ask_one(before, address, *first, *asking, last)
-            code, _, rest = str(reply).partition(" ") if isinstance(reply, ReplyError) else NO_ERROR
-            if code not in REDIRECTIONS or loop.time() + PAUSE > before:
-                break
-            await asyncio.sleep(PAUSE if code == "TRYAGAIN" else pause)
-            if code == "TRYAGAIN":
-                continue
-            address = self._redirected(rest, address)
-            asking = (ASKING,) if code == "ASK" else ()
-            if code == "MOVED":
-                self._slots[slot] = address
-        return reply
-
-    async def _ask_one(self, before: float, address: Address, *commands: bytes) -> Any:
-        """The reply of one server. Where it has none, or no cluster, learn anew who keeps what."""
-        try:
-            reply = await self._to(address).ask(*commands, before=before)
-        except LinkDown:
-            self._outdated = True
-            raise
-        if isinstance(reply, ReplyError) and str(reply).startswith("CLUSTERDOWN"):
-            self._outdated = True
-        return reply
-
-    async def _disconnect(self) -> None:
-        self._closed = True
-        mapping = self._mapping
-        if mapping is not None:
-            mapping.cancel()
-            await asyncio.wait([mapping])
-        await asyncio.gather(*(link.close() for link in self._links.values()), *self._retired)
-
-    def _abort(self) -> None:
-        self._closed = True
-        for task in (self._mapping, *self._retired):
-            if task is not None:
-                task.cancel()
-        for link in self._links.values():
-            link.abort()
-
-    def _addresses(self) -> list[Address]:
-        return [address for address in dict.fromkeys(self._slots) if address is not None]
-
-    def _to(self, address: Address, *, listing: bool = False) -> Link:
-        link = self._links.get((address, listing))
-        if link is None:
-            if self._closed:
-                raise LinkDown("is closed", sent=False)
-            host, port = address
-
-            def connect() -> Coroutine[Any, Any, Any]:
-                return self._target.connect(host, port)
-
-            link = self._links[address, listing] = self._link(f"{host}:{port}", connect)
-        return link
-
-    async def _map(self, before: float = math.inf) -> None:
-        """Learn who keeps which slot; all who need to know share one question."""
-        if self._closed:
-            raise LinkDown("is closed", sent=False)
-        if self._mapping is None:
-            self._mapping = asyncio.ensure_future(self._learn())
-            self._mapping.add_done_callback(self._learned)
-        mapping = self._mapping
-        left = None if before == math.inf else before - asyncio.get_running_loop().time()
-        await asyncio.wait([mapping], timeout=left)
-        if not mapping.done():
-            raise self._unreachable(TimeoutError())
-        if mapping.cancelled():
-            raise LinkDown("is closed", sent=False)
-        mapping.result()
-
-    def _learned(self, mapping: asyncio.Task[None]) -> None:
-        self._mapping = None
-        if not mapping.cancelled():
-            mapping.exception()  # who asked has heard of it, unless they have all gone
-
-    async def _learn(self) -> None:
-        """Ask all the servers side by side; the first that knows is believed."""
-        known = dict.fromkeys([*self._addresses(), *self._target.addresses])
-        asked = {self._to(address).ask(SHARDS): address for address in known}
-        waiting: Iterable[asyncio.Future[Any]] = set(asked)
-        failed: BaseException | None = None
-        try:
-            while waiting:
-                answered, waiting = await asyncio.wait(waiting, return_when="FIRST_COMPLETED")
-                told = {future: future.exception() or future.result() for future in answered}
-                for future, reply in told.items():
-                    if isinstance(reply, BaseException):
-                        failed = reply
-                    elif reply:
-                        self._take(reply, asked[future])
-                        return
-        finally:
-            for future in waiting:
-                future.cancel()
-        raise self._unreachable(failed)
-
-    def _take(self, shards: list[Any], told_by: Address) -> None:
-        slots: list[Address | None] = [None] * SLOTS
-        for start, end, (host, port, *_), *_ in shards:
-            known_as = told_by[0] if host in UNKNOWN else host.decode()
-            primary = self._mapped(known_as, int(port))
-            slots[start : end + 1] = [primary] * (end + 1 - start)
-        self._slots = slots
-        self._outdated = False
-        self._retire_links()
-
-    def _unreachable(self, failed: BaseException | None) -> LinkDown:
-        what = f"is a cluster that could not be reached at {self.where}"
-        if isinstance(failed, ReplyError):
-            what = f"is no cluster, or one that does not work, at {self.where}"
-        cause = failed.__cause__ if isinstance(failed, LinkDown) else failed
-        return LinkDown(what, sent=False, cause=cause)
-
-    def _retire_links(self) -> None:
-        """Close the links to servers that keep nothing any more."""
-        kept = set(self._addresses())
-        for address, listing in list(self._links):
-            if address not in kept:
-                closing = asyncio.ensure_future(self._links.pop((address, listing)).close())
-                self._retired.add(closing)
-                closing.add_done_callback(self._retired.discard)
-
-    def _redirected(self, rest: str, asked: Address) -> Address:
-        """The address in `SLOT HOST:PORT`; without a host it is the host that was asked."""
-        host, _, port = rest.split(" ")[1].rpartition(":")
-        return self._mapped(host or asked[0], int(port))
-
-    def _mapped(self, host: str, port: int) -> Address:
-        remap = self._target.remap
-        return (host, port) if remap is None else remap((host, port))
-
-
-def _raise_error(reply: object) -> None:
+def raise_error(reply: object) -> None:
+    """Raise a reply that is an error."""
     if isinstance(reply, ReplyError):
         raise reply
-
-
-def _own(nodes: bytes) -> tuple[bytes, list[bytes]]:
-    """What a server says of itself in CLUSTER NODES: its name and its slots, moving ones last."""
-    own = next(words for words in map(bytes.split, nodes.splitlines()) if b"myself" in words[2])
-    return own[0], own[8:]
-
-
-def _others(slots: list[bytes], arrow: bytes) -> list[bytes]:
-    """The servers to which (`->-`) or from which (`-<-`) slots are moving."""
-    return [slot.partition(arrow)[2][:-1] for slot in slots if arrow in slot]
