@@ -263,6 +263,48 @@ async def test_a_reply_that_comes_without_end_is_given_up() -> None:
     assert time.monotonic() - started < 5
 
 
+async def test_a_server_that_is_always_late_keeps_no_queue_waiting() -> None:
+    loop = asyncio.get_running_loop()
+    async with plodding(0.04) as port, Linked(port, timeout=0.2) as link:
+        started = loop.time()
+        outcomes = await asyncio.gather(
+            *(link.ask(PING) for _ in range(100)), return_exceptions=True
+        )
+        assert loop.time() - started < 2.5  # and not the 4 seconds that it would take
+        assert outcomes[0] == b"PONG"
+        assert isinstance(outcomes[-1], LinkDown)
+        assert outcomes[-1].sent
+        assert not link.connected
+
+
+async def test_a_server_that_was_late_and_is_so_no_more_keeps_its_connection(
+    server: ValkeyServer,
+) -> None:
+    async with Linked(server.port, timeout=0.2) as link:
+        assert await link.ask(PING) == b"PONG"
+        for _ in range(4):
+            late = link.ask(PING)
+            time.sleep(0.4)  # noqa: ASYNC251 - see above
+            assert await late == b"PONG"
+            for _ in range(3):
+                await asyncio.sleep(0.1)
+                assert await link.ask(PING) == b"PONG"
+        assert link.attempts == 1
+
+
+async def test_what_is_asked_of_an_idle_server_is_there_before_the_next_step(
+    server: ValkeyServer,
+) -> None:
+    async with Linked(server.port) as link:
+        assert await link.ask(PING) == b"PONG"
+        asked = [link.ask(pack("INCR", "n")) for _ in range(3)]
+        give_up_at = time.monotonic() + 10
+        while server.ask("GET", "n") is None:
+            assert time.monotonic() < give_up_at
+        assert server.ask("GET", "n") == "1"  # the others wait for the end of this step
+        assert await asyncio.gather(*asked) == [1, 2, 3]
+
+
 async def test_an_operation_whose_time_is_over_leaves_the_connection_to_others(
     server: ValkeyServer,
 ) -> None:
@@ -325,6 +367,22 @@ async def answering(answer: bytes) -> AsyncIterator[int]:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(1000):
             writer.write(answer if b"PING" in data else b"+OK\r\n" * data.count(b"*"))
+
+    async with serving(serve) as port:
+        yield port
+
+
+@asynccontextmanager
+async def plodding(pause: float) -> AsyncIterator[int]:
+    """A port where one PING after another is answered, each after a pause."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(100_000):
+            writer.write(b"+OK\r\n" * (data.count(b"*") - data.count(b"PING")))
+            for _ in range(data.count(b"PING")):
+                await asyncio.sleep(pause)
+                writer.write(b"+PONG\r\n")
+                await writer.drain()
 
     async with serving(serve) as port:
         yield port

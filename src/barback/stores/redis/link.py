@@ -84,15 +84,15 @@ class Link:
         if self._closed:
             call.down(LinkDown("is closed", sent=False))
             return
-        if self._waiting() >= MOST_WAITING:
+        if wire is not None and not (wire.sent or self._leaving) and wire.ready:
+            wire.send(call)  # it has nobody to wait for
+        elif self._waiting() < MOST_WAITING:
+            self._unsent.append(call)
+            self._leave_soon()
+        else:
             what = f"has {MOST_WAITING} operations waiting for {self.where}, and takes no more"
             call.down(LinkDown(what, sent=False))
             return
-        if wire is not None and not (wire.sent or self._leaving) and wire.ready:
-            wire.send(call)  # there is nobody to wait for
-        else:
-            self._unsent.append(call)
-            self._leave_soon()
         if self._timer is None:
             self._watch()
 

@@ -35,6 +35,7 @@ LONGEST: Final = 2**52  # milliseconds a server is told to keep a key for
 TAKE_AND_READ: Final = b"".join(
     (form("SET", ARGUMENT, ARGUMENT, "NX", "PX", ARGUMENT, "GET"), form("GET", ARGUMENT))
 )
+GIVE_BACK: Final = RELEASE.form(ARGUMENT, ARGUMENT)
 VALUE: Final = b"$%d\r\n%016x%b\r\n"  # its length, the version, and the record
 WRITE_AND_GIVE_BACK: Final = COMMIT.form(
     *(ARGUMENT, ARGUMENT), *(ARGUMENT, ARGUMENT, VALUE, ARGUMENT, ARGUMENT)
@@ -52,7 +53,8 @@ class _AboutSession(Request):
     def __init__(
         self, asking: Asking, session_id: str, key: bytes, command: bytes, replies: int = 1
     ) -> None:
-        super().__init__(key, command, replies)
+        super().__init__(command, replies)
+        self.key = key
         self._asking = asking
         self._session_id = session_id
 
@@ -61,11 +63,11 @@ class _AboutSession(Request):
         self._asking.servers.learn(self.key, error)
         self.fail(self._failure(error))
 
-    async def _further(self, command: bytes, load: bytes | None) -> Any:
-        """The reply to one more command, within the time that this one has."""
+    async def _further(self, *commands: bytes, load: bytes | None = None) -> Any:
+        """The reply to the last of more commands, within the time that this request has."""
         servers = self._asking.servers
         try:
-            reply = await servers.ask_further(self.deadline, self.key, command, load=load)
+            reply = await servers.ask_further(self.deadline, self.key, *commands, load=load)
         except LinkDown as down:
             failure = self._failure(down)
             raise failure from failure.__cause__
@@ -138,7 +140,7 @@ class Checkout(_AboutSession):
 
     async def _by_script(self) -> Record | None:
         command = CHECKOUT.call(self.key, self._lease_key, self._token, self._term)
-        value = await self._further(command, CHECKOUT.load)
+        value = await self._further(command, load=CHECKOUT.load)
         if value == 0:
             raise self._busy()
         return None if value is None else self._asking.record(value, self._session_id)
@@ -146,7 +148,7 @@ class Checkout(_AboutSession):
     async def _give_back(self) -> None:
         command = RELEASE.call(self._lease_key, self._token)
         with suppress(SessionStoreUnavailable):
-            await self._further(command, RELEASE.load)
+            await self._further(command, load=RELEASE.load)
 
     def _busy(self) -> BarbackError:
         return answers.busy(self._asking.store, self._session_id)
@@ -175,8 +177,8 @@ class _Change(_AboutSession):
 
     async def follow(self) -> Any:
         """See `Request.follow`."""
-        load = None if self.script is None else self.script.load
-        return self.result(await self._further(self.data, load))
+        load = () if self.script is None else (self.script.load,)
+        return self.result(await self._further(*load, self.data))
 
 
 class Commit(_Change):
@@ -194,10 +196,9 @@ class Commit(_Change):
         value = record.encode()
         live = _time_to_live(record)
         term = _term(lease) if keep else b""
-        command = WRITE_AND_GIVE_BACK % (
-            *(len(key), key, len(lease_key), lease_key, len(token), token, len(read), read),
-            *(16 + len(value), record.version, value, len(live), live, len(term), term),
-        )
+        lease_held = len(key), key, len(lease_key), lease_key, len(token), token, len(read), read
+        written = 16 + len(value), record.version, value, len(live), live, len(term), term
+        command = WRITE_AND_GIVE_BACK % (lease_held + written)
         super().__init__(asking, record.id, key, command)
 
     def result(self, number: int) -> None:
@@ -215,7 +216,8 @@ class Release(_Change):
 
     def __init__(self, asking: Asking, session_id: str, lease: Lease) -> None:
         _, key = asking.keys(session_id)
-        super().__init__(asking, session_id, key, RELEASE.call(key, lease.token))
+        token = lease.token.encode()
+        super().__init__(asking, session_id, key, GIVE_BACK % (len(key), key, len(token), token))
 
 
 class Renewal(_Change):
@@ -266,7 +268,7 @@ class ForcedDestroy(_Change):
 
 
 def _term(lease: Lease) -> bytes:
-    return b"%d" % max(round(lease.term * 1000), 1)
+    return b"%d" % (int(lease.term * 1000) or 1)
 
 
 def _time_to_live(record: Record) -> bytes:

@@ -32,9 +32,7 @@ class Request(Call, ABC):
 
     __slots__ = ("key",)
 
-    def __init__(self, key: bytes, data: bytes, replies: int = 1) -> None:
-        super().__init__(data, replies)
-        self.key = key
+    key: bytes
 
     @abstractmethod
     async def follow(self) -> Any:
@@ -95,15 +93,15 @@ class Servers(ABC):
             self._settled.set()
 
     async def ask_further(
-        self, before: float, key: bytes, command: bytes, *, load: bytes | None = None
+        self, before: float, key: bytes, *commands: bytes, load: bytes | None = None
     ) -> Any:
         """As `ask`, for what is under way already, and must be over by then.
 
-        `load` is the command that comes before it where the server has forgotten its script.
+        `load` is what comes first, on a second try, where the server has forgotten a script.
         """
-        reply = await self._ask(before, key, command)
+        reply = await self._ask(before, key, *commands)
         if load is not None and isinstance(reply, ReplyError) and str(reply).startswith("NOSCRIPT"):
-            reply = await self._ask(before, key, load, command)
+            reply = await self._ask(before, key, load, *commands)
         return reply
 
     @abstractmethod

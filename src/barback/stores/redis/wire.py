@@ -49,7 +49,8 @@ class Call(Operation[Any]):
     __slots__ = ("data", "deadline", "earlier", "replies")
 
     def __init__(self, data: bytes, replies: int = 1) -> None:
-        super().__init__(asyncio.get_running_loop().create_future())
+        self.answer = asyncio.get_running_loop().create_future()
+        self._late = None
         self.data = data
         self.replies = replies
         self.deadline = 0.0
