@@ -277,18 +277,11 @@ async def test_a_server_that_is_always_late_keeps_no_queue_waiting() -> None:
         assert not link.connected
 
 
-async def test_a_server_that_was_late_and_is_so_no_more_keeps_its_connection(
-    server: ValkeyServer,
-) -> None:
-    async with Linked(server.port, timeout=0.2) as link:
-        assert await link.ask(PING) == b"PONG"
-        for _ in range(4):
-            late = link.ask(PING)
-            time.sleep(0.4)  # noqa: ASYNC251 - see above
-            assert await late == b"PONG"
-            for _ in range(3):
-                await asyncio.sleep(0.1)
-                assert await link.ask(PING) == b"PONG"
+async def test_a_server_that_is_late_at_times_keeps_its_connection() -> None:
+    async with plodding(0.02) as port, Linked(port, timeout=0.2) as link:
+        for _ in range(12):
+            replies = await asyncio.gather(*(link.ask(PING) for _ in range(14)))
+            assert replies == [b"PONG"] * 14
         assert link.attempts == 1
 
 
@@ -303,6 +296,21 @@ async def test_what_is_asked_of_an_idle_server_is_there_before_the_next_step(
             assert time.monotonic() < give_up_at
         assert server.ask("GET", "n") == "1"  # the others wait for the end of this step
         assert await asyncio.gather(*asked) == [1, 2, 3]
+
+
+async def test_what_those_who_were_answered_together_ask_next_leaves_together() -> None:
+    many = 16
+    async with together(many) as port, Linked(port) as link:
+        await asyncio.gather(*(link.ask(PING) for _ in range(many)))
+        assert link._wire is not None
+        link._wire._transport = writes = Writes(link._wire._transport)
+
+        async def ask_twice() -> None:
+            await link.ask(PING)
+            await link.ask(PING)
+
+        await asyncio.gather(*(ask_twice() for _ in range(many)))
+        assert [each.count(b"PING") for each in writes.seen] == [1, many - 1, many]
 
 
 async def test_an_operation_whose_time_is_over_leaves_the_connection_to_others(
@@ -360,6 +368,21 @@ async def test_what_is_not_the_protocol_ends_the_connection() -> None:
         assert isinstance(caught.value.__cause__, hiredis.ProtocolError)
 
 
+class Writes:
+    """A transport of which it is seen what is written."""
+
+    def __init__(self, transport: Any) -> None:
+        self._transport = transport
+        self.seen: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        self.seen.append(data)
+        self._transport.write(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
 @asynccontextmanager
 async def answering(answer: bytes) -> AsyncIterator[int]:
     """A port where something that is no such server answers PING; the rest with OK."""
@@ -383,6 +406,23 @@ async def plodding(pause: float) -> AsyncIterator[int]:
                 await asyncio.sleep(pause)
                 writer.write(b"+PONG\r\n")
                 await writer.drain()
+
+    async with serving(serve) as port:
+        yield port
+
+
+@asynccontextmanager
+async def together(many: int) -> AsyncIterator[int]:
+    """A port where so many PINGs at a time are answered together."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked = 0
+        while data := await reader.read(100_000):
+            asked += data.count(b"PING")
+            writer.write(b"+OK\r\n" * (data.count(b"*") - data.count(b"PING")))
+            if asked == many:
+                asked = 0
+                writer.write(b"+PONG\r\n" * many)
 
     async with serving(serve) as port:
         yield port

@@ -155,44 +155,6 @@ async def test_an_operation_that_is_alone_is_sent_at_once(server: ValkeyServer) 
         await commit
 
 
-async def test_what_those_who_were_answered_together_ask_next_leaves_together(
-    server: ValkeyServer,
-) -> None:
-    async with RedisSessionStore(server.url) as store:
-        link = store._asking.servers._turns  # type: ignore[attr-defined]
-        sizes: list[int] = []
-        write = link._wire._transport.write
-
-        def counted(data: bytes) -> None:
-            sizes.append(data.count(b"$7\r\nEVALSHA\r\n"))
-            write(data)
-
-        async def turns(number: int) -> None:
-            for _ in range(5):
-                lease = lease_on(f"test:{number}")
-                record = await store.checkout(lease.session_id, lease)
-                lease.version = None if record is None else record.version
-                await all_here.wait()
-                await store.commit(record_of(lease.session_id), lease)
-
-        all_here = asyncio.Barrier(16)
-        link._wire._transport = Writes(link._wire._transport, counted)
-        await asyncio.gather(*map(turns, range(16)))
-        assert sum(sizes) == 16 * 5
-        assert len([size for size in sizes if size]) <= 2 * 5
-
-
-class Writes:
-    """A transport of which the writes are seen."""
-
-    def __init__(self, transport: Any, write: Callable[[bytes], None]) -> None:
-        self._transport = transport
-        self.write = write
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-
 # Replies that are no answer.
 
 
@@ -290,7 +252,8 @@ async def test_a_lease_taken_goes_back_if_the_record_cannot_be_had(server: Valke
 
 async def test_a_lease_that_was_ours_before_does_not_go_back(server: ValkeyServer) -> None:
     async def fail(command: list[bytes]) -> bytes | None:
-        return b"-ERR upstream failure\r\n" if command[0] == b"EVALSHA" else None
+        checkout = command[:4:2] == [b"EVALSHA", b"2"]
+        return b"-ERR upstream failure\r\n" if checkout else None
 
     async with proxied(server) as (store, proxy):
         lease = lease_on()
@@ -434,6 +397,19 @@ async def test_closing_lets_a_commit_load_its_script_again(server: ValkeyServer)
         assert written == await peek(store)
 
 
+async def test_closing_lets_a_checkout_take_its_long_way(server: ValkeyServer) -> None:
+    async with proxied(server) as (store, proxy):
+        written = await put(store)
+        lease = lease_on()
+        await store.checkout(TIM, lease)
+        server.ask("SCRIPT", "FLUSH")
+        proxy.asked.clear()
+        again = store.checkout(TIM, lease)
+        await store.close()
+        assert written == await again
+        assert proxy.names() == [*SET_AND_GET, b"EVALSHA", b"SCRIPT", b"EVALSHA"]
+
+
 async def test_closing_cut_short_answers_what_follows(server: ValkeyServer) -> None:
     async def hang(command: list[bytes]) -> bytes | None:
         if command[0] == b"SCRIPT":
@@ -520,6 +496,24 @@ async def test_a_session_half_moved_between_the_two_commands_is_waited_for(
         assert begun == [lease.token]
         assert target.ask("GET", LEASE) == lease.token
         await store.commit(record_of(), lease)
+
+
+async def test_closing_waits_for_a_session_that_is_half_moved(cluster: ValkeyCluster) -> None:
+    source = cluster.keeper_of(KEY)
+    target = next(each for each in cluster.servers if each is not source)
+    async with RedisSessionStore(cluster.url) as store:
+        written = await put(store)
+        cluster.begin_move(KEY, target)
+        reading = asyncio.ensure_future(finish(store.checkout(TIM, lease_on())))
+        await until(lambda: source.refusals("TRYAGAIN") > 1)
+        closing = asyncio.ensure_future(store.close())
+        tried = source.refusals("TRYAGAIN")
+        await until(lambda: source.refusals("TRYAGAIN") > tried + 1)
+        assert not reading.done()
+        assert not closing.done()
+        await asyncio.to_thread(cluster.move, KEY, target)
+        assert written == await reading
+        await closing
 
 
 async def test_a_session_that_stays_half_moved_leaves_a_lease_known_by_its_token(

@@ -851,7 +851,7 @@ async def test_a_slot_that_has_moved_is_found(cluster: ValkeyCluster) -> None:
         assert target is cluster.keeper_of(key)
         assert target.ask("EXISTS", key) == 1
         assert written == await peek(store)
-        redirected = sum(refusals_of(server, "MOVED") for server in cluster.servers)
+        redirected = sum(server.refusals("MOVED") for server in cluster.servers)
         assert redirected == 1  # and from then on it is known
         assert [written] == [record async for record in store.all()]
 
@@ -884,7 +884,7 @@ async def test_a_session_half_moved_is_waited_for(cluster: ValkeyCluster) -> Non
         written = await put(store)
         cluster.begin_move(key, target)
         reading = asyncio.ensure_future(peek(store))  # of two keys one is there: try again
-        await until(lambda: refusals_of(source, "TRYAGAIN") > 1)
+        await until(lambda: source.refusals("TRYAGAIN") > 1)
         assert not reading.done()
         slot = source.ask("CLUSTER", "KEYSLOT", key)
         source.ask("MIGRATE", "127.0.0.1", target.port, key, 0, 5000)
@@ -1252,13 +1252,6 @@ def ours(server: ValkeyServer) -> int:
     """How many connections of a store's there are."""
     listed: str = server.ask("CLIENT", "LIST")
     return listed.count("name=ours ")
-
-
-def refusals_of(server: ValkeyServer, code: str) -> int:
-    """How often the server has answered with an error of this kind."""
-    told = server.ask("INFO", "errorstats").get(f"errorstat_{code}", {"count": 0})
-    count: int = told["count"]
-    return count
 
 
 def keeps(server: ValkeyServer, slot: int) -> bool:

@@ -94,7 +94,7 @@ async def test_from_afar_turns_take_as_long_as_two_trips(
 
 
 @pytest.mark.parametrize("sessions", [1, 64])
-async def test_a_turn_is_a_lease_a_read_and_a_script_to_redis(sessions: int, tmp_path: Path) -> None:
+async def test_a_turn_is_set_get_and_one_script_to_redis(sessions: int, tmp_path: Path) -> None:
     with ValkeyServer(tmp_path) as server:
         async with counting_bot(session_store=server.url) as bot:
             timed = Timed(bot)

@@ -93,6 +93,12 @@ class ValkeyServer:
         told = self.ask("INFO", "commandstats")
         return {name.removeprefix("cmdstat_"): each["calls"] for name, each in told.items()}
 
+    def refusals(self, code: str) -> int:
+        """How often it has answered with an error of this kind."""
+        told = self.ask("INFO", "errorstats").get(f"errorstat_{code}", {"count": 0})
+        count: int = told["count"]
+        return count
+
     def __enter__(self) -> Self:
         self.start()
         return self

@@ -76,7 +76,7 @@ PERMITTED: Final = Script(
     """\
 local record, lease = ARGV[1], ARGV[2]
 local needed = {{'GET', record}, {'GETRANGE', record, 0, 15}, {'SET', record, '', 'PX', 1},
-                {'GET', lease}, {'SET', lease, '', 'PX', 1}, {'PEXPIRE', lease, 1},
+                {'GET', lease}, {'SET', lease, '', 'PX', 1, 'GET'}, {'PEXPIRE', lease, 1},
                 {'DEL', record, lease}}
 for _, command in ipairs(redis.acl_check_cmd and needed or {}) do -- it is there from Redis 7
   if not redis.acl_check_cmd(unpack(command)) then

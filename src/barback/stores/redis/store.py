@@ -63,9 +63,10 @@ class RedisSessionStore(LeasedStore):
     is opened again by the next operation. A session is two keys in one hash slot,
     `barback:{channel:key}` and `barback:{channel:key}:lease`, in which `{`, `}` and `%` of the id
     are percent-encoded. Leases end by the server's clock. The server itself removes a record a day
-    after its expiry. An ACL user needs `evalsha`, `script|load`, `get`, `getrange`, `set`, `del`
-    and `pexpire`, `scan` to list, in a Cluster `cluster|slots`, `cluster|nodes` and `asking`, by
-    Sentinel `role`, and `select` for a database other than 0.
+    after its expiry. With Redis 6.2 a checkout is a script, and takes a little longer. An ACL user
+    needs `evalsha`, `script|load`, `get`, `getrange`, `set`, `del` and `pexpire`, `scan` to list,
+    in a Cluster `cluster|slots`, `cluster|nodes` and `asking`, by Sentinel `role`, and `select`
+    for a database other than 0.
 
     While a Cluster moves a slot key by key, it answers for those of its sessions alone of which
     both keys are at the same server: a new session of the slot, or one that is in no turn, has to
