@@ -6,6 +6,7 @@ python3 dev.py test [ARGS]   run the tests (pytest ARGS); without ARGS, check th
 python3 dev.py lint          check style, spelling and imports
 python3 dev.py types         check types
 python3 dev.py check         test, lint and types
+python3 dev.py bench [ARGS]  measure barback beside its peers (benchmarks/README.md)
 """
 
 import hashlib
@@ -14,6 +15,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
 
@@ -23,6 +26,8 @@ if sys.version_info < (3, 11):
 
 ROOT = Path(__file__).resolve().parent
 PINNED = ROOT / "requirements" / "dev.txt"
+BENCH = ROOT / "requirements" / "bench.txt"  # beside those above
+PEERS = ROOT / "requirements" / "peers.txt"
 
 
 def main(arguments: list[str]) -> int:
@@ -32,6 +37,8 @@ def main(arguments: list[str]) -> int:
         chat(rest)
     if command == "test":
         return test(rest)
+    if command == "bench":
+        return bench(rest)
     plain = {"lint": lint, "types": types, "check": check}
     if command in plain and not rest:
         return plain[command]()
@@ -81,6 +88,18 @@ def check() -> int:
     return max(codes)
 
 
+def bench(arguments: list[str]) -> int:
+    """Run the benchmarks, which stop what they started when Ctrl-C comes: wait for them then."""
+    pins = [["-r", str(PINNED)], ["-r", str(BENCH)]]
+    python = environment(".venv-bench", *pins, ["--no-deps", "-e", "."])
+    process = subprocess.Popen([python, "-m", "benchmarks", *arguments], cwd=ROOT)
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            continue
+
+
 def run(tool: str, *arguments: str) -> int:
     """Run a development tool at the root of the project and return its exit code."""
     python = environment(".venv-dev", ["-r", str(PINNED)], ["--no-deps", "-e", "."])
@@ -95,7 +114,7 @@ def environment(name: str, *installs: list[str]) -> Path:
     folder = ROOT / name
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     stamp = folder / "made-of"
-    made_of = fingerprint()
+    made_of = fingerprint(installs)
     if python.exists() and stamp.exists() and stamp.read_text() == made_of:
         return python
 
@@ -116,9 +135,11 @@ def environment(name: str, *installs: list[str]) -> Path:
     return python
 
 
-def fingerprint() -> str:
-    """Sum up what an environment depends on: the Python, this folder, and two files."""
-    parts = [sys.version, str(ROOT), PINNED.read_text(), (ROOT / "pyproject.toml").read_text()]
+def fingerprint(installs: Sequence[list[str]]) -> str:
+    """Sum up what an environment depends on: the Python, this folder, and what is in some files."""
+    arguments = [argument for install in installs for argument in install]
+    files = [Path(name).read_text() for option, name in pairwise(arguments) if option == "-r"]
+    parts = [sys.version, str(ROOT), *arguments, *files, (ROOT / "pyproject.toml").read_text()]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

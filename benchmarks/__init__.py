@@ -1,0 +1,1 @@
+"""Benchmarks: barback and its peers, measured in turn, in the same run."""
