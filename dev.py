@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> int:
     if command == "test":
         return test(rest)
     if command == "bench":
-        return bench(rest)
+        bench(rest)
     plain = {"lint": lint, "types": types, "check": check}
     if command in plain and not rest:
         return plain[command]()
@@ -49,12 +49,7 @@ def main(arguments: list[str]) -> int:
 def chat(arguments: list[str]) -> NoReturn:
     """Become the example bot, so that the terminal and Ctrl-C are its own."""
     python = environment(".venv", ["-e", "."])
-    command = [str(python), str(ROOT / "examples" / "nickname.py"), *arguments]
-    if os.name != "nt":
-        os.execv(python, command)
-    # Windows cannot replace a process: wait for the bot and leave Ctrl-C to it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    sys.exit(subprocess.call(command))
+    become([str(python), str(ROOT / "examples" / "nickname.py"), *arguments])
 
 
 def test(arguments: list[str]) -> int:
@@ -88,16 +83,21 @@ def check() -> int:
     return max(codes)
 
 
-def bench(arguments: list[str]) -> int:
-    """Run the benchmarks, which stop what they started when Ctrl-C comes: wait for them then."""
+def bench(arguments: list[str]) -> NoReturn:
+    """Become the benchmarks, so that it is they whom Ctrl-C ends."""
     pins = [["-r", str(PINNED)], ["-r", str(BENCH)]]
     python = environment(".venv-bench", *pins, ["--no-deps", "-e", "."])
-    process = subprocess.Popen([python, "-m", "benchmarks", *arguments], cwd=ROOT)
-    while True:
-        try:
-            return process.wait()
-        except KeyboardInterrupt:
-            continue
+    os.chdir(ROOT)
+    become([str(python), "-m", "benchmarks", *arguments])
+
+
+def become(command: list[str]) -> NoReturn:
+    """Replace this process by another, where that can be done."""
+    if os.name != "nt":
+        os.execv(command[0], command)
+    # Windows cannot replace a process: wait for the other and leave Ctrl-C to it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.exit(subprocess.call(command))
 
 
 def run(tool: str, *arguments: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-__all__ = ["CONTENDERS", "Contender", "find", "on_store"]
+__all__ = ["CONTENDERS", "STORES", "Contender", "find", "on_store"]
 
 Home = Literal["ours", "peers", "node"]
 
@@ -15,9 +15,8 @@ class Contender:
     """One way to run a bot, or a floor: the least that any bot on that store must do.
 
     - `home`: whose environment it runs in; `program`: its module or file there.
-    - `stores`: where it can rest. A shared one may be counted from several processes.
-    - `exclusive`: what its makers say of two events of one person at once, in the report's words.
-    - `in_flight`: how many events at once it is measured with; floors may have one way only.
+    - `stores`: where it can rest.
+    - `counts`: whether lost updates are counted: a floor protects nothing, or is no bot.
     """
 
     name: str
@@ -27,13 +26,18 @@ class Contender:
     stores: tuple[str, ...]
     options: dict[str, Any] = field(default_factory=dict)
     counts: bool = True
-    in_flight: tuple[int, ...] = (1, 64)
 
 
-BARBACK_STORES = ("memory", "file", "sqlite", "redis", "postgres", "mongo")
+STORES = ("memory", "file", "sqlite", "redis", "postgres", "mongo")
+
+
+def _floor(store: str, title: str, options: dict[str, Any] | None = None) -> Contender:
+    name = "floor-uvloop" if options else "floor"
+    return Contender(name, title, "ours", f"floor_{store}", (store,), options or {}, counts=False)
+
 
 CONTENDERS: tuple[Contender, ...] = (
-    Contender("barback", "barback", "ours", "barback_bot", BARBACK_STORES),
+    Contender("barback", "barback", "ours", "barback_bot", STORES),
     Contender(
         "barback-uvloop",
         "barback on uvloop",
@@ -76,6 +80,21 @@ CONTENDERS: tuple[Contender, ...] = (
         ("memory", "redis"),
         {"lock": True},
     ),
+    Contender("telegram", "python-telegram-bot 22.8", "peers", "telegram_bot", ("memory",)),
+    Contender(
+        "redis-py",
+        "redis-py: GET, then SET",
+        "ours",
+        "floor_redis_py",
+        ("redis",),
+        counts=False,
+    ),
+    _floor("memory", "floor: a dict and a JSON copy"),
+    _floor("redis", "floor: two scripts over hiredis"),
+    _floor("redis", "floor: the same on uvloop", {"uvloop": True}),
+    _floor("sqlite", "floor: a commit for an event, or for 64"),
+    _floor("postgres", "floor: two prepared statements, pipelined"),
+    _floor("mongo", "floor: two calls of PyMongo"),
 )
 
 
@@ -84,11 +103,11 @@ def on_store(store: str) -> list[Contender]:
     return [contender for contender in CONTENDERS if store in contender.stores]
 
 
-def find(case: str) -> tuple[str, Contender]:
-    """The store and the contender of a case: "redis/grammy". Raises `LookupError`."""
+def find(case: str) -> Contender:
+    """The contender of a case: "redis/grammy". Raises `LookupError`."""
     store, _, name = case.partition("/")
     for contender in on_store(store):
         if contender.name == name:
-            return store, contender
+            return contender
     message = f"There is no case {case!r}."
     raise LookupError(message)

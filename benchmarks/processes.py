@@ -17,12 +17,12 @@ from typing import Any, Self
 import dev
 from benchmarks import node_peers
 from benchmarks.contenders import Contender
-from benchmarks.places import CLIENT_CORES, ROOT, on_cores
+from benchmarks.places import CLIENT_CORES, ROOT, SCRATCH, on_cores
 from benchmarks.workload import Job
 
 __all__ = ["Failed", "Process", "run"]
 
-PATIENCE = 180.0  # seconds that a process may take in all
+PATIENCE = 120.0  # seconds that a process may take in all
 
 
 class Failed(Exception):
@@ -35,18 +35,19 @@ class Process:
     def __init__(self, contender: Contender, job: Job) -> None:
         self.contender = contender
         self.job = job
+        self.profile = bool(job.options.get("profile"))
 
     def __enter__(self) -> Self:
         self._errors = tempfile.TemporaryFile()
         # A session of its own: Ctrl-C is for whoever watches over it.
         with on_cores(CLIENT_CORES):
             self._process = subprocess.Popen(
-                [*command(self.contender), json.dumps(asdict(self.job))],
+                [*command(self.contender, profile=self.profile), json.dumps(asdict(self.job))],
                 cwd=ROOT,
                 env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=None if self.job.options.get("profile") else self._errors,
+                stderr=None if self.profile else self._errors,
                 text=True,
                 start_new_session=True,
             )
@@ -112,10 +113,15 @@ def run(contender: Contender, jobs: list[Job]) -> list[dict[str, Any]]:
         return [process.result() for process in processes]
 
 
-def command(contender: Contender) -> list[str]:
-    """What starts a contender; its environment is made when it is first asked for."""
+def command(contender: Contender, *, profile: bool) -> list[str]:
+    """What starts a contender; its environment is made when it is first asked for.
+
+    Python's profile is made in the process itself, Node's is a file for a browser's tools.
+    """
     if contender.home == "node":
-        return [node_peers.prepared(), str(Path("benchmarks", "node", contender.program))]
+        program = str(Path("benchmarks", "node", contender.program))
+        options = ["--cpu-prof", f"--cpu-prof-dir={SCRATCH}"] if profile else []
+        return [node_peers.prepared(), *options, program]
     module = ["-m", f"benchmarks.subjects.{contender.program}"]
     if contender.home == "ours":
         return [sys.executable, *module]

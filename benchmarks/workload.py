@@ -14,6 +14,7 @@ import random
 import resource
 import sys
 import time
+import tracemalloc
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,7 +22,9 @@ from dataclasses import dataclass, field
 from itertools import cycle, islice
 from typing import Any, Literal, Self
 
+ORDER = {"item": "tea", "count": 2, "price": 3.5, "notes": ["no sugar", "with milk"], "paid": True}
 FIRST = 100_000  # the id of the first person
+CHECKED = 100_000  # people whose states are looked at afterwards, at most
 ZIPF_PERIOD = 1 << 16  # how many events until Zipf traffic repeats itself
 
 Events = Iterator[tuple[int, int]]
@@ -33,13 +36,14 @@ class Job:
     """What a subject is to do.
 
     - `work`: "nickname" is the bot of the README; "count" adds one, `events` times at once, for
-      one person.
+      one person; "weigh" gives each person a session, and tells how much memory that takes.
     - `url`: where the store is: a URL, a folder or a file.
     - `first`: the number of the first event; ids of events are made of it.
     - `seconds`, `warm_up`: how long to measure, and how long to run before that.
+    - `options`: a contender's own, and `kilobytes`: what each state holds beside the nickname.
     """
 
-    work: Literal["nickname", "count"] = "nickname"
+    work: Literal["nickname", "count", "weigh"] = "nickname"
     store: str = "memory"
     url: str = ""
     in_flight: int = 1
@@ -54,7 +58,12 @@ class Job:
     @property
     def initial(self) -> dict[str, Any]:
         """A new session's state."""
-        return {"n": 0} if self.work == "count" else {"asking": False, "nickname": None}
+        if self.work == "count":
+            return {"n": 0}
+        state: dict[str, Any] = {"asking": False, "nickname": None}
+        if kilobytes := self.options.get("kilobytes"):
+            state["orders"] = [ORDER] * (1000 * kilobytes // len(json.dumps(ORDER)))
+        return state
 
 
 class Subject(ABC):
@@ -68,7 +77,7 @@ class Subject(ABC):
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, *_: object) -> None:  # noqa: B027 - not every subject opens something
         pass
 
     @abstractmethod
@@ -126,6 +135,8 @@ async def _measured(job: Job, subject: Callable[[Job], Subject]) -> dict[str, An
     async with subject(job) as opened:
         if job.work == "count":
             return await _count(job, opened)
+        if job.work == "weigh":
+            return await _weigh(job, opened)
         return await _nicknames(job, opened)
 
 
@@ -150,6 +161,18 @@ async def _nicknames(job: Job, subject: Subject) -> dict[str, Any]:
     return {"events": events, "seconds": seconds, "cpu": cpu, "wrong": wrong}
 
 
+async def _weigh(job: Job, subject: Subject) -> dict[str, Any]:
+    go()
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    run = Runs(subject, list(range(job.people)), job.in_flight)
+    seconds = await run(job.people)
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    each = (after - before) / job.people
+    return {"events": job.people, "seconds": seconds, "cpu": 0.0, "bytes": each}
+
+
 class Runs:
     """Lets a subject settle the next so many events, with a fixed number in flight."""
 
@@ -160,6 +183,7 @@ class Runs:
         self.done = 0
 
     async def __call__(self, count: int) -> float:
+        """Settle them; returns the seconds it took."""
         numbers = range(self.done, self.done + count)
         events = zip(numbers, islice(self.people, count), strict=True)
         self.done += count
@@ -175,14 +199,19 @@ class Runs:
 
 async def _wrong(subject: Subject, people: list[int], done: int) -> int:
     """How many people's states are not what the nickname bot makes of the events."""
+    # Of very many people, some: reading takes longer than measuring did.
+    every = max(1, len(people) // CHECKED)
     expected: dict[int, dict[str, Any]] = {}
     for n, person in zip(range(done), cycle(people), strict=False):
         state = expected.setdefault(person, {"asking": False, "nickname": None})
         if state["asking"]:
             state["nickname"] = f"name{n}"
         state["asking"] = not state["asking"]
-    found = [await subject.state(person) == state for person, state in expected.items()]
-    return found.count(False)
+    wrong = 0
+    for person in list(expected)[::every]:
+        found, state = await subject.state(person), expected[person]
+        wrong += {name: found.get(name) for name in state} != state
+    return wrong
 
 
 async def _count(job: Job, subject: Subject) -> dict[str, Any]:
@@ -198,9 +227,10 @@ async def _count(job: Job, subject: Subject) -> dict[str, Any]:
 
 
 def go() -> None:
-    """Say that all is open, and wait for the word to start."""
+    """Say that all is open, and wait for the word to start; end with who was to say it."""
     print("ready", flush=True)
-    sys.stdin.readline()
+    if not sys.stdin.readline():
+        sys.exit("Nobody is there to measure for.")
 
 
 def cpu_seconds() -> float:
@@ -222,4 +252,3 @@ def profiled(*, wanted: bool) -> Iterator[None]:
     finally:
         profile.disable()
         pstats.Stats(profile, stream=sys.stderr).sort_stats("tottime").print_stats(40)
-

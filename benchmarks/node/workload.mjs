@@ -13,7 +13,7 @@ export const YEAR = 365 * 24 * 60; // minutes
 export async function answer(state, set, say, text) {
   if (job.work === "count") {
     const n = state.n;
-    await say("One more");
+    await new Promise(setImmediate); // others have their turn, as while any call is waited for
     set({ n: n + 1 });
   } else if (state.asking) {
     set({ nickname: text, asking: false });
@@ -100,7 +100,10 @@ async function count(subject) {
 async function go() {
   const lines = createInterface({ input: process.stdin });
   process.stdout.write("ready\n");
+  const alone = () => process.exit(1); // there is nobody any more to measure for
+  lines.once("close", alone);
   await new Promise((resolve) => lines.once("line", resolve));
+  lines.off("close", alone);
   lines.close();
   process.stdin.destroy();
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncGenerator
 from typing import Any, Self
@@ -120,10 +121,13 @@ async def take_nickname(message: Message, state: FSMContext) -> None:
     await message.answer(f"Hello {message.text}")
 
 
-async def count(message: Message, state: FSMContext) -> None:
-    """One more, with a reply between reading and setting."""
+async def count(
+    message: Message,  # noqa: ARG001 - aiogram passes it
+    state: FSMContext,
+) -> None:
+    """One more, after others had their turn."""
     n = (await state.get_data()).get("n", 0)
-    await message.answer("One more")
+    await asyncio.sleep(0)
     await state.update_data(n=n + 1)
 
 

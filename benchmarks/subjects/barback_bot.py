@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Self
 
 from barback import Bot, Channel, Context, Event, User, open_store
@@ -83,9 +84,9 @@ async def greet(context: Context) -> None:
 
 
 async def count(context: Context) -> None:
-    """One more, with a reply between reading and setting."""
+    """One more, after others had their turn."""
     n = context.state["n"]
-    await context.send_text("One more")
+    await asyncio.sleep(0)
     context.set_state(n=n + 1)
 
 

@@ -1,0 +1,46 @@
+"""The floor on MongoDB: PyMongo's find_one and update_one, and nothing around them."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from pymongo import AsyncMongoClient
+
+from benchmarks.subjects.floor import Floor
+from benchmarks.workload import Events, Job, main
+
+
+class MongoFloor(Floor):
+    """Two calls for an event. It protects nothing."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(job)
+        url = urlsplit(job.url)
+        self.client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(
+            url._replace(query="").geturl()
+        )
+        self.floor = self.client.get_default_database()[url.query.partition("=")[2]]
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.client.close()
+
+    async def work(self, events: Events) -> None:
+        """See `Subject.work`."""
+        floor, answer = self.floor, self.answer
+        for n, person in events:
+            found = await floor.find_one({"_id": person})
+            record = answer(None if found is None else found["record"], n)
+            await floor.update_one({"_id": person}, {"$set": {"record": record}}, upsert=True)
+
+    async def read(self, person: int) -> bytes | None:
+        """See `Floor.read`."""
+        found = await self.floor.find_one({"_id": person})
+        return None if found is None else bytes(found["record"])
+
+
+if __name__ == "__main__":
+    main(MongoFloor)
