@@ -11,6 +11,7 @@ from pathlib import Path
 
 from benchmarks.chart import svg
 from benchmarks.contenders import CONTENDERS, STORES, find
+from benchmarks.facts import facts
 from benchmarks.node_peers import NoNode
 from benchmarks.places import ROOT, Places
 from benchmarks.processes import Failed
@@ -45,7 +46,7 @@ def everything(options: argparse.Namespace) -> int:
     )
     results = measure(plan)
     options.output.mkdir(parents=True, exist_ok=True)
-    (options.output / "benchmarks.md").write_text(markdown(results, plan))
+    (options.output / "benchmarks.md").write_text(markdown(results, plan, facts()))
     (options.output / "benchmarks.svg").write_text(svg(results))
     for line in (*results.failures, *set(results.missing.values())):
         print(line, file=sys.stderr)

@@ -22,8 +22,8 @@ GROUPS = {
 LEFT_OUT = ("memory/floor",)
 
 WIDTH = 820
-LABELS = 250  # where bars begin
-LONGEST = 350  # of a bar
+LABELS = 270  # where bars begin
+LONGEST = 340  # of a bar
 ROW, BAR, GAP = 26, 9, 34
 
 STYLE = """\

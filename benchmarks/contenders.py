@@ -49,7 +49,7 @@ CONTENDERS: tuple[Contender, ...] = (
     Contender("grammy", "grammY 1.46", "node", "grammy.mjs", ("memory", "file", "redis")),
     Contender(
         "grammy-pipelining",
-        "grammY 1.46, its client auto-pipelining",
+        "grammY 1.46, auto-pipelining",
         "node",
         "grammy.mjs",
         ("redis",),

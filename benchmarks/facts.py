@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import platform
+import shutil
 import subprocess
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks.node_peers import NoNode, prepared
 from benchmarks.places import CLIENT_CORES, CORES
 
 __all__ = ["facts"]
@@ -41,9 +41,8 @@ def _processor() -> str:
 
 
 def _node() -> str:
-    try:
-        node = prepared()
-    except NoNode:
+    node = shutil.which("node")
+    if node is None:
         return "missing"
     told = subprocess.run([node, "--version"], capture_output=True, text=True, check=True)
     return told.stdout.strip().removeprefix("v")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from benchmarks.contenders import Contender, on_store
-from benchmarks.facts import facts
 from benchmarks.goals import TITLES, goals
 from benchmarks.results import Kind, Results, with_spread
 from benchmarks.suite import IN_FLIGHT, PLUS_ONES, SIZES, STARTING, Plan
@@ -36,18 +35,18 @@ NOTES = {
     "redis": "barback and aiogram's lock keep two processes from one session; the others do not. "
     "The floor is what barback's own scripts would cost with no bot and no client around them.",
     "postgres": "Each commit is synced. The floor reads and writes, and protects nothing.",
-    "mongo": "A hundred people, and a server made for tests: compare the CPU of the clients.",
+    "mongo": "Two hundred people, and a server made for tests: compare the CPU of the clients.",
 }
 
 EXACT = f'{PLUS_ONES} times "+1" at once'
 
 
-def markdown(results: Results, plan: Plan) -> str:
-    """The whole page."""
+def markdown(results: Results, plan: Plan, facts: Iterable[tuple[str, str]]) -> str:
+    """The whole page; `facts`: what is to be said of the machine, each with its name."""
     rounds = "one round" if plan.rounds == 1 else f"{plan.rounds} rounds"
     parts = [
         INTRODUCTION.format(rounds=rounds, seconds=plan.seconds),
-        _table(("On", ""), facts()),
+        _table(("On", ""), facts),
         "## Goals\n",
         _goals(results),
     ]
@@ -55,9 +54,10 @@ def markdown(results: Results, plan: Plan) -> str:
         parts += [f"## {TITLES[store]}\n", f"{NOTES[store]}\n", _store(results, store)]
     parts += ["## Many sessions, large states\n", _growth(results, plan), _sizes(results)]
     parts += ["## Starting\n", _starting(results)]
-    if results.failures:
+    missing = sorted(set(results.missing.values()))
+    if results.failures or missing:
         # Their first lines: what follows tells of this machine.
-        lines = [f"- {failure.splitlines()[0]}" for failure in results.failures]
+        lines = [f"- {why.splitlines()[0]}" for why in (*missing, *results.failures)]
         parts += ["## What could not be measured\n", "\n".join(lines), ""]
     return "\n".join(parts)
 
@@ -76,7 +76,7 @@ def _store(results: Results, store: str) -> str:
 
 def _row(results: Results, store: str, contender: Contender) -> list[str]:
     if contender.title in results.missing:
-        return [contender.title, results.missing[contender.title], "", "", "", ""]
+        return [contender.title, "not measured", "", "", "", ""]
     kinds = [Kind(f"{store}/{contender.name}", in_flight) for in_flight in IN_FLIGHT]
     cpu = [results.median(kind, "cpu") for kind in kinds]
     return [

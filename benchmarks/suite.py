@@ -21,7 +21,7 @@ IN_FLIGHT = (1, 64)
 PLUS_ONES = 200
 PROCESSES = 4
 SIZES = (1, 10, 100)  # KB of state
-PEOPLE = {"mongo": 100}  # a thousand would take that server minutes
+PEOPLE = {"mongo": 200}  # a thousand would take that server minutes
 FEW = 3  # rounds of what takes long, or hardly varies
 STARTS = 5  # of a Python, in each round
 

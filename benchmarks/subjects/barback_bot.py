@@ -64,7 +64,7 @@ def url_of(job: Job) -> str:
     """The URL of the store, as a bot would have it."""
     match job.store:
         case "memory":
-            return "memory://?max_size=2000000"
+            return job.url or "memory://?max_size=2000000"
         case "file":
             return f"file://{job.url}"
         case "sqlite":
