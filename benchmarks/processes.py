@@ -52,11 +52,11 @@ class Process:
                 start_new_session=True,
             )
         self._alarm = threading.Timer(PATIENCE, self._process.kill)
-        self._alarm.start()
         try:
+            self._alarm.start()
             self._hear()  # that it is ready
         except BaseException:
-            self.__exit__(None, None, None)
+            self._end(patience=0)
             raise
         return self
 
@@ -66,16 +66,15 @@ class Process:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._end(patience=5 if kind is None else 0)
+
+    def _end(self, *, patience: float) -> None:
         self._alarm.cancel()
-        if kind is None:
+        with self._errors, self._process:
             try:
-                self._process.wait(5)
+                self._process.wait(patience)
             except subprocess.TimeoutExpired:
                 self._process.kill()
-        else:
-            self._process.kill()
-        with self._process, self._errors:
-            pass
 
     def go(self) -> None:
         """Let it begin to measure."""
@@ -99,7 +98,7 @@ class Process:
             self._process.wait()
             self._errors.seek(0)
             told = self._errors.read().decode(errors="replace")[-3000:]
-            message = f"{self.contender.title} ended by itself ({self.job}):\n{told}"
+            message = f"{self.contender.title} ended by itself:\n{self.job}\n{told}"
             raise Failed(message)
         return line
 
