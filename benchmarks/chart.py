@@ -21,8 +21,8 @@ GROUPS = {
 # What is far from everything else would leave nothing of the others' bars.
 LEFT_OUT = ("memory/floor",)
 
-WIDTH = 820
-LABELS = 270  # where bars begin
+WIDTH = 850
+LABELS = 290  # where bars begin
 LONGEST = 340  # of a bar
 ROW, BAR, GAP = 26, 9, 34
 
@@ -47,7 +47,7 @@ def svg(results: Results) -> str:
     height = max((y for y, _ in parts), default=0) + ROW
     body = "\n".join(line for _, line in parts)
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="-8 0 {WIDTH + 8} {height}" '
         f'width="{WIDTH}" height="{height}" role="img">\n'
         f"<title>Events a second of each bot on each store</title>\n"
         f"<style>\n{STYLE}\n</style>\n{body}\n</svg>\n"

@@ -93,7 +93,7 @@ CONTENDERS: tuple[Contender, ...] = (
     _floor("redis", "floor: two scripts over hiredis"),
     _floor("redis", "floor: the same on uvloop", {"uvloop": True}),
     _floor("sqlite", "floor: a commit for an event, or for 64"),
-    _floor("postgres", "floor: two prepared statements, pipelined"),
+    _floor("postgres", "floor: two statements, pipelined"),
     _floor("mongo", "floor: two calls of PyMongo"),
 )
 
