@@ -54,7 +54,9 @@ class Asking:
 
     def keys(self, session_id: str) -> tuple[bytes, bytes]:
         """The keys of a session's record and lease: what is between the braces tells the slot."""
-        key = f"{self.prefix}{{{_encoded(session_id)}}}".encode()
+        if "%" in session_id or "{" in session_id or "}" in session_id:
+            session_id = _encoded(session_id)
+        key = f"{self.prefix}{{{session_id}}}".encode()
         return key, key + b":lease"
 
     def begins(self, session_ids: str) -> str:
@@ -69,7 +71,7 @@ class Asking:
     def record(self, value: bytes, session_id: str) -> Record:
         """The record in a value, which begins with its version. Raises `SessionUnreadable`."""
         record = Record.decode(value[16:], session_id=session_id, store=self.store)
-        if value[:16] != b"%016x" % record.version:
+        if not value.startswith(b"%016x" % record.version):
             message = f"The record of session {session_id!r} is not of the version before it."
             raise SessionUnreadable(message, session_id=session_id, store=self.store)
         return record

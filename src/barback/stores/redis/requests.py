@@ -88,7 +88,7 @@ class Checkout(_AboutSession):
     sends elsewhere. A lease that is taken here goes back if the record cannot be had.
     """
 
-    __slots__ = ("_lease_key", "_term", "_token")
+    __slots__ = ("_lease",)
 
     def __init__(self, asking: Asking, session_id: str, lease: Lease) -> None:
         key, lease_key = asking.keys(session_id)
@@ -96,9 +96,7 @@ class Checkout(_AboutSession):
         term = _term(lease)
         arguments = len(lease_key), lease_key, len(token), token, len(term), term, len(key), key
         super().__init__(asking, session_id, key, TAKE_AND_READ % arguments, 2)
-        self._lease_key = lease_key
-        self._token = token
-        self._term = term
+        self._lease = lease
 
     def heard(self, reply: Any) -> None:
         """The reply of GET; that of SET came before."""
@@ -112,7 +110,7 @@ class Checkout(_AboutSession):
                 self._asking.servers.follow(self)  # to the same end, and the lease goes back
             else:
                 self.succeed(record)
-        elif isinstance(holder, bytes) and holder not in (self._token, b"OK"):
+        elif isinstance(holder, bytes) and holder not in (self._lease.token.encode(), b"OK"):
             self.fail(self._busy())
         else:
             self._heard_else(holder, reply)
@@ -139,16 +137,17 @@ class Checkout(_AboutSession):
         self._asking.servers.follow(self)
 
     async def _by_script(self) -> Record | None:
-        command = CHECKOUT.call(self.key, self._lease_key, self._token, self._term)
+        keys = self._asking.keys(self._session_id)
+        command = CHECKOUT.call(*keys, self._lease.token, _term(self._lease))
         value = await self._further(command, load=CHECKOUT.load)
         if value == 0:
             raise self._busy()
         return None if value is None else self._asking.record(value, self._session_id)
 
     async def _give_back(self) -> None:
-        command = RELEASE.call(self._lease_key, self._token)
+        _, key = self._asking.keys(self._session_id)
         with suppress(SessionStoreUnavailable):
-            await self._further(command, load=RELEASE.load)
+            await self._further(RELEASE.call(key, self._lease.token), load=RELEASE.load)
 
     def _busy(self) -> BarbackError:
         return answers.busy(self._asking.store, self._session_id)
@@ -275,5 +274,5 @@ def _time_to_live(record: Record) -> bytes:
     """Milliseconds after which the server removes the record: a day after its expiry."""
     if record.expires_at is None:
         return b""
-    left = record.expires_at - time.time_ns() // 1_000_000
-    return b"%d" % min(max(left, 0) + GRACE, LONGEST)
+    left = record.expires_at - int(time.time() * 1000)
+    return b"%d" % (min(left + GRACE, LONGEST) if left > 0 else GRACE)
