@@ -34,8 +34,8 @@ NOTES = {
     "The floor commits once for each event, or once for all that are in flight.",
     "redis": "barback and aiogram's lock keep two processes from one session; the others do not. "
     "The floor is what barback's own scripts would cost with no bot and no client around them.",
-    "postgres": "Each commit is synced. The floor is a prepared read and a prepared write, those of "
-    "16 events in one trip; it protects nothing.",
+    "postgres": "Each commit is synced. The floor is a prepared read and a prepared write, those "
+    "of 16 events in one trip; it protects nothing.",
     "mongo": "Two hundred people, and a server made for tests: compare the CPU of the clients.",
 }
 
