@@ -47,4 +47,5 @@ def test_a_text_that_is_none_of_ours_is_found_out(text: str) -> None:
 
 
 def test_nothing_but_text_is_ever_seen() -> None:
-    assert 1 not in Seen("1 1")
+    nothing: object = 1
+    assert nothing not in Seen("1 1")
