@@ -7,16 +7,17 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from barback.backoff import busy_pauses
-from barback.errors import SessionBusy
+from barback.errors import SessionBusy, SessionStoreUnavailable
+from barback.operations import Operations, asked_of
 from barback.record import Record, new_version
 from barback.stores.base import Lease
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from barback.operations import Operations
     from barback.rules import Rules
     from barback.stores.base import LeasedStore
+    from barback.stores.operation import Operation
 
 __all__ = ["Checkouts"]
 
@@ -61,11 +62,23 @@ class Checkouts:
 
     async def take(self, lease: Lease) -> Record | None:
         """Take the lease and read the record. Raises `SessionBusy` at once."""
-        return await self._operations.obtain(
-            self._store.checkout(lease.session_id, lease),
-            undo=lambda: self._store.release(lease.session_id, lease),
-            unanswered=lambda: self.keep_token(lease),
-        )
+        asked = asked_of(self._store.checkout(lease.session_id, lease))
+        try:
+            return await asked.answer
+        except (SessionStoreUnavailable, asyncio.CancelledError) as error:
+            self.failed(asked, lease, error)
+            raise
+
+    def failed(self, asked: Operation[Record | None], lease: Lease, error: BaseException) -> None:
+        """A checkout had no answer, or none that its turn will use: see that nothing is left."""
+        if isinstance(error, SessionStoreUnavailable):
+            self.keep_token(lease)
+        elif isinstance(error, asyncio.CancelledError):
+            self._operations.undo(
+                asked,
+                lambda: self._store.release(lease.session_id, lease),
+                lambda: self.keep_token(lease),
+            )
 
     async def wait(self, lease: Lease, busy: SessionBusy) -> Record | None:
         """Try again, with a jittered back-off, as long as the session is in another's hands."""

@@ -13,7 +13,7 @@ from barback.stores.operation import Operation
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-__all__ = ["Operations"]
+__all__ = ["Operations", "asked_of"]
 
 logger = logging.getLogger("barback")
 
@@ -35,36 +35,36 @@ class Operations:
 
         An error that comes after a cancellation is logged: nobody else would hear of it.
         """
-        asked = _asked(operation)
+        asked = asked_of(operation)
         try:
             return await asked.answer
         except asyncio.CancelledError:
-            if not (future := asked.rejoin()).cancelled():
-                await self._linger(future)
+            await self.outlast(asked)
             raise
 
-    async def obtain(
+    async def outlast(self, asked: Operation[T]) -> None:
+        """Who awaited it was cancelled: wait for its answer within the bound all the same."""
+        future = asked.rejoin()
+        if future.cancelled():
+            return
+        self._watch(future)
+        if not future.done():
+            await asyncio.wait([future], timeout=self._bound)
+
+    def undo(
         self,
-        operation: Awaitable[T],
-        *,
+        asked: Operation[T],
         undo: Callable[[], Awaitable[None]],
         unanswered: Callable[[], None],
-    ) -> T:
-        """Await what takes something. A cancellation goes on at once; what was taken is undone.
+    ) -> None:
+        """Who awaited what takes something was cancelled: what was taken is undone.
 
         That is, when the answer comes, and if it is not that there was nothing to be had. Where
         none comes, and nobody can say whether it was taken, `unanswered` is called.
         """
-        asked = _asked(operation)
-        try:
-            return await asked.answer
-        except SessionStoreUnavailable:
-            unanswered()
-            raise
-        except asyncio.CancelledError:
-            if not (future := asked.rejoin()).cancelled():
-                self.start(self._undo(future, undo, unanswered))
-            raise
+        future = asked.rejoin()
+        if not future.cancelled():
+            self.start(self._undo(future, undo, unanswered))
 
     def start(self, operation: Awaitable[T]) -> asyncio.Future[T]:
         """Let an operation run by itself; `close` waits for it."""
@@ -103,12 +103,6 @@ class Operations:
             unanswered()
             raise
 
-    async def _linger(self, future: asyncio.Future[T]) -> None:
-        """Wait for an operation's answer within the bound; after that it goes on by itself."""
-        self._watch(future)
-        if not future.done():
-            await asyncio.wait([future], timeout=self._bound)
-
     def _watch(self, future: asyncio.Future[T]) -> None:
         self._late.add(future)
         future.add_done_callback(self._answered)
@@ -119,7 +113,7 @@ class Operations:
             logger.error("A store operation failed when nobody waited for it any more: %s", error)
 
 
-def _asked(operation: Awaitable[T]) -> Operation[T]:
+def asked_of(operation: Awaitable[T]) -> Operation[T]:
     """What a driver returned, as something that goes on when who awaits it is cancelled."""
     if isinstance(operation, Operation):
         return operation

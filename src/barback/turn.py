@@ -33,7 +33,7 @@ from barback.errors import (
 )
 from barback.events import Event
 from barback.keeper import Guarded, LeaseKeeper
-from barback.operations import Operations
+from barback.operations import Operations, asked_of
 from barback.parking import Parking
 from barback.queue import HandOver, TurnQueue
 from barback.record import Record
@@ -172,17 +172,22 @@ class Turns:
             record = turn.record
         else:
             turn.lease = lease = self._checkouts.new_lease(session_id, now)
+            asked = None
             try:
                 try:
                     if self._instant is not None:
                         record = self._instant.take(session_id, lease)
                     else:
-                        record = await self._checkouts.take(lease)
+                        asked = asked_of(self.store.checkout(session_id, lease))
+                        record = await asked.answer
                         now = self._loop.time()
                 except SessionBusy as busy:
+                    asked = None
                     record = await self._checkouts.wait(lease, busy)
                     now = self._loop.time()
-            except BaseException:
+            except BaseException as failure:
+                if asked is not None:
+                    self._checkouts.failed(asked, lease, failure)
                 queue.leave(session_id)
                 raise
             if record is not None:
@@ -192,11 +197,11 @@ class Turns:
             if self._stopped:
                 raise _shutting_down()  # noqa: TRY301 - the same end as for an error
             turn.now = read_at = int(self._clock() * 1000)
-            if record is None or (record.expires_at or read_at + 1) <= read_at:
-                draft = Draft(None, self.initial, session_id, None)
-            else:
+            if record is not None and (record.expires_at is None or record.expires_at > read_at):
                 turn.kept = record
                 draft = Draft(record.state, self.initial, session_id, record.lifetime)
+            else:
+                draft = Draft(None, self.initial, session_id, None)
             turn.draft = draft
         except BaseException:
             await self._give_back(turn)
@@ -231,8 +236,12 @@ class Turns:
                     if self._instant is not None:
                         self._instant.put(record, turn.lease, keep=keep)
                     else:
-                        writing = self.store.commit(record, turn.lease, keep=keep)
-                        await self._operations.finish(writing)
+                        writing = asked_of(self.store.commit(record, turn.lease, keep=keep))
+                        try:
+                            await writing.answer
+                        except asyncio.CancelledError:
+                            await self._operations.outlast(writing)
+                            raise
                 except CommitUnknown as lost:
                     keep = False
                     await self._operations.finish(self._commits.resolve(turn, record, lost))

@@ -79,7 +79,7 @@ class Link:
 
     def send(self, call: Call) -> None:
         """Have it answered within `timeout`, whether or not anybody awaits it."""
-        call.deadline = asyncio.get_running_loop().time() + self._timeout
+        call.deadline = call.answer.get_loop().time() + self._timeout
         wire = self._wire
         if self._closed:
             call.down(LinkDown("is closed", sent=False))

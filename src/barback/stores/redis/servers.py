@@ -50,9 +50,12 @@ class Servers(ABC):
         self._following: set[asyncio.Task[Any]] = set()
         self._settled = asyncio.Event()
         self._closing = True
+        self.loop: asyncio.AbstractEventLoop | None = None
+        """The event loop it was prepared on."""
 
     async def prepare(self, *commands: bytes) -> None:
         """Connect, and give every server these commands. Raises `LinkDown` or `ReplyError`."""
+        self.loop = asyncio.get_running_loop()
         for reply in await asyncio.gather(*await self._tell_all(commands)):
             raise_error(reply)
         self._closing = False
