@@ -5,13 +5,14 @@ What it shares with every other store is in test_store_contract.py.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from barback import Bot
+from barback import Bot, Lease, Record
 from barback.errors import ConfigurationError, LeaseLost, SessionBusy
 from barback.stores.base import ONE_YEAR
 from barback.stores.memory import MemorySessionStore
@@ -143,6 +144,22 @@ async def test_two_stores_share_nothing() -> None:
     await two.checkout("test:a", lease_on("test:a"))
     with pytest.raises(SessionBusy):
         await one.checkout("test:a", lease_on("test:a"))
+
+
+async def test_what_a_subclass_puts_in_place_of_an_operation_is_what_turns_use() -> None:
+    class Noting(MemorySessionStore):
+        noted = 0
+
+        async def commit(self, record: Record, lease: Lease, *, keep: bool = False) -> None:
+            await asyncio.sleep(0)
+            self.noted += 1
+            await super().commit(record, lease, keep=keep)
+
+    store = Noting()
+    async with Bot(session_store=store) as bot:
+        async with bot.conversation("test:a") as context:
+            context.set_state(n=1)
+    assert store.noted == 1
 
 
 # Options.

@@ -34,9 +34,10 @@ from barback.events import Event, User
 from barback.record import Record
 from barback.scope import Scope
 from barback.session import Session
-from barback.stores.base import Lease, LeasedStore, ListedStore, SessionStore
+from barback.stores.base import InstantStore, Lease, LeasedStore, ListedStore, SessionStore
 from barback.stores.local import LocalLeases
 from barback.stores.memory import MemorySessionStore
+from barback.stores.operation import Operation
 from barback.stores.url import open_store
 from barback.turn import Outcome
 
@@ -64,6 +65,7 @@ __all__ = [
     "HandlerCancelled",
     "HandlerRefused",
     "HandlerTimeout",
+    "InstantStore",
     "InvalidEvent",
     "InvalidSessionId",
     "Lease",
@@ -75,6 +77,7 @@ __all__ = [
     "MemorySessionStore",
     "MissingExtra",
     "NotDone",
+    "Operation",
     "Outcome",
     "Record",
     "Redeliver",

@@ -30,7 +30,10 @@ class Parking(Generic[T]):
 
     async def enter(self) -> None:
         """Run it until it stops. Raises what it raises before."""
-        await Driven(self._coroutine, lambda: self._coroutine.send(None))
+        stopped = await Driven(self._coroutine, lambda: self._coroutine.send(None))
+        if not isinstance(stopped, Place):
+            message = "The coroutine never stopped at its place."
+            raise RuntimeError(message)
 
     async def leave(self, error: BaseException | None = None) -> T:
         """Run the rest: the place it stopped at has ended, with `error` if there is one."""
@@ -50,7 +53,10 @@ class Place:
 
 
 class Driven(Generic[T]):
-    """A coroutine from one step, `first`, until it ends or comes to its place."""
+    """A coroutine from one step, `first`, until it ends or comes to its place.
+
+    Awaiting it gives what the coroutine returned, or the `Place`.
+    """
 
     def __init__(self, coroutine: Coroutine[Any, Any, T], first: Callable[[], object]) -> None:
         self._coroutine = coroutine
@@ -68,4 +74,4 @@ class Driven(Generic[T]):
                     awaited = self._coroutine.send(answer)
         except StopIteration as end:
             return end.value
-        return None
+        return awaited

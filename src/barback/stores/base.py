@@ -189,7 +189,7 @@ class ListedStore(SessionStore):
 class LeasedStore(_Store):
     """What a turn speaks to; a driver for any number of processes implements it itself.
 
-    Methods may be `async def`, or plain functions that return a future: an operation once asked
+    Methods may be `async def`, or plain functions that return an `Operation`: what was once asked
     for is carried out even if the task that awaits it is cancelled.
     """
 
