@@ -33,7 +33,7 @@ class Parking(Generic[T]):
         stopped = await Driven(self._coroutine, lambda: self._coroutine.send(None))
         if not isinstance(stopped, Place):
             message = "The coroutine never stopped at its place."
-            raise RuntimeError(message)
+            raise RuntimeError(message)  # noqa: TRY004 - no caller's value is of a wrong type
 
     async def leave(self, error: BaseException | None = None) -> T:
         """Run the rest: the place it stopped at has ended, with `error` if there is one."""
