@@ -735,3 +735,19 @@ async def test_errors_of_the_log_hold_no_state(caplog: pytest.LogCaptureFixture)
         with pytest.raises(SessionStoreUnavailable) as raised:
             await bot.handle(event(text="hunter2"))
     assert "hunter2" not in caplog.text + str(raised.value) + repr(event(text="hunter2"))
+
+
+async def test_what_is_said_by_a_task_that_comes_too_late_is_refused() -> None:
+    bot = Bot()
+    late: list[asyncio.Task[None]] = []
+
+    @bot.on_event
+    async def speak(context: Context) -> None:
+        late.append(asyncio.create_task(context.send_text("too late")))
+        raise Redeliver
+
+    async with bot:
+        with pytest.raises(Redeliver):
+            await bot.handle(event())
+        with pytest.raises(TurnEnded):
+            await late[0]

@@ -82,8 +82,7 @@ class Commits:
             created_at = kept.created_at
             known = user is None or user in kept.users
             users = kept.users if known else kept.users + users
-            if address is None:
-                address = kept.address
+            address = address or kept.address
         return Record(
             id=turn.session_id,
             version=version,

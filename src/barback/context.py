@@ -98,11 +98,11 @@ class Context(msgspec.Struct, eq=False):
         record = self._turn.record
         return None if record is None else record.address
 
-    def send_text(self, text: str) -> Awaitable[None]:
+    async def send_text(self, text: str) -> None:
         """Say `text`. Raises `TurnEnded` after the turn, and what the channel raises."""
         if self._draft.closed:
             self._draft.ensure_open(self._session_id)
-        return (self._channel or self.channel).send_text(self, text)
+        await (self._channel or self.channel).send_text(self, text)
 
     async def typing(self) -> None:
         """Show that the bot is about to say something, where the platform has a way to."""

@@ -202,7 +202,7 @@ class Commit(_Change):
 
     def result(self, number: int) -> None:
         """See `_Change.result`."""
-        if not number:
+        if number != 1:
             raise answers.lost(self._asking.store, self._session_id)
 
 
@@ -250,7 +250,7 @@ class Destroy(_Change):
 
     def result(self, number: int) -> None:
         """See `_Change.result`."""
-        if not number:
+        if number != 1:
             raise answers.lost(self._asking.store, self._session_id)
 
 
