@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import ssl
 import subprocess
+import sys
 import time
 import traceback
 import uuid
+import warnings
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -357,6 +360,114 @@ def test_a_store_serves_one_event_loop_after_another(redis_url: str) -> None:
 
     assert asyncio.run(read_and_write()) is None
     assert asyncio.run(read_and_write()) is not None
+
+
+@pytest.mark.parametrize("kind", ["redis_url", "redis_cluster_url"])
+def test_on_another_event_loop_it_is_refused_until_it_is_opened_there(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
+    store = RedisSessionStore(request.getfixturevalue(kind), prefix=fresh())
+
+    async def leave_open() -> None:
+        await store.init()
+        await put(store)
+        store.release("test:tim", lease_on("test:tim"))  # under way when the loop ends
+
+    async def refused() -> None:
+        lease = lease_on("test:tim")
+        for ask in (
+            lambda: store.checkout("test:tim", lease),
+            lambda: store.commit(record_of("test:tim"), lease),
+            lambda: store.release("test:tim", lease),
+            lambda: store.renew([lease]),
+            lambda: store.destroy("test:tim", None),
+            lambda: store.due(0, 1),
+        ):
+            with pytest.raises(SessionStoreUnavailable, match="another event loop"):
+                await ask()
+
+    async def used() -> None:
+        assert await store.init() is store
+        assert await peek(store) is not None
+
+    async def closed() -> None:
+        async with asyncio.timeout(10):
+            await store.close()
+        with pytest.raises(SessionStoreUnavailable, match="is closed"):
+            await store.due(0, 1)
+
+    asyncio.run(leave_open())
+    for step in (refused, used, closed):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)  # connections of loops that ended
+            asyncio.run(step())
+            gc.collect()
+
+
+async def test_to_open_what_is_open_changes_nothing(server: ValkeyServer) -> None:
+    async with RedisSessionStore(server.url) as store:
+        await store.init()
+        assert await peek(store) is None
+        with redis.Redis(port=server.port) as client:
+            assert client.info("clients")["connected_clients"] == 2  # the store's, and this one
+
+
+def test_a_forked_child_writes_nothing_to_its_parents_connection(server: ValkeyServer) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FORKED, server.url],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines() == ["child: refused", "child: counted", "parent: 101"]
+
+
+FORKED = """\
+import asyncio, os, sys
+
+from barback import Bot, Event
+from barback.errors import SessionStoreUnavailable
+from barback.stores.redis import RedisSessionStore
+from barback.testing.contract_tools import peek, put
+
+store = RedisSessionStore(sys.argv[1])
+
+
+async def in_child():
+    try:
+        await peek(store)
+    except SessionStoreUnavailable as error:
+        assert "fork" in str(error), error
+        print("child: refused", flush=True)
+    await store.close()
+    async with store:
+        await put(store, "test:child")
+        assert (await peek(store, "test:child")) is not None
+    print("child: counted", flush=True)
+
+
+async def in_parent():
+    async with store:
+        await put(store)
+        child = os.fork()
+        if child == 0:  # it leaves by `_exit`, as multiprocessing does: the loop is its parent's
+            try:
+                asyncio.run(in_child())
+            except BaseException as error:
+                print("child:", repr(error), flush=True)
+                os._exit(1)
+            os._exit(0)
+        answers = [await peek(store) for _ in range(100)]
+        _, status = await asyncio.to_thread(os.waitpid, child, 0)
+        answers.append(await peek(store))
+        print("parent:", sum(answer is not None for answer in answers), flush=True)
+        assert status == 0, status
+
+
+asyncio.run(in_parent())
+"""
 
 
 # A ready client.

@@ -17,10 +17,12 @@ Rules for every driver:
 from __future__ import annotations
 
 import asyncio
+import os
 from abc import ABC, abstractmethod
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar, Final
+from weakref import ref
 
 import msgspec
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Sequence
     from types import TracebackType
     from typing import Self
+    from weakref import ReferenceType
 
     from barback.record import Record
     from barback.stores.local import LeaseTable
@@ -86,6 +89,7 @@ class _Store(ABC):
     _users: int = 0
     _interested: int = 0
     _opening: asyncio.Lock | None = None
+    _home: tuple[int, ReferenceType[asyncio.AbstractEventLoop]] | None = None
 
     @abstractmethod
     async def init(self) -> Self:
@@ -113,13 +117,14 @@ class _Store(ABC):
     async def relinquish(self) -> None:
         """The end of one user's `acquire`; the last one closes the store."""
         async with self._one_at_a_time():
-            self._users -= 1
+            self._users = max(0, self._users - 1)
             if self._users == 0:
                 await self.close()
 
     @asynccontextmanager
     async def _one_at_a_time(self) -> AsyncIterator[None]:
         """Opening waits for closing, and the other way about."""
+        self._forget_who_is_gone()
         if self._opening is None:
             self._opening = asyncio.Lock()
         self._interested += 1
@@ -130,6 +135,20 @@ class _Store(ABC):
             self._interested -= 1
             if self._interested == 0:
                 self._opening = None  # it belongs to this event loop; the next may be another
+
+    def _forget_who_is_gone(self) -> None:
+        """Users whose event loop has ended without them, or is a parent's, are users no more."""
+        home = os.getpid(), ref(asyncio.get_running_loop())
+        if home == self._home:
+            return
+        if self._home is not None:
+            process, loop = self._home
+            theirs = loop()
+            if process == home[0] and theirs is not None and not theirs.is_closed():
+                return
+            self._users = self._interested = 0
+            self._opening = None
+        self._home = home
 
     def __repr__(self) -> str:
         place = f" {self.where}" if self.where else ""

@@ -53,7 +53,7 @@ class _AboutSession(Request):
     def __init__(
         self, asking: Asking, session_id: str, key: bytes, command: bytes, replies: int = 1
     ) -> None:
-        super().__init__(command, replies, asking.servers.loop)
+        super().__init__(command, replies)
         self.key = key
         self._asking = asking
         self._session_id = session_id

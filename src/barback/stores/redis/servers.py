@@ -10,7 +10,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from contextvars import Context
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from barback.extras import needs_extra
 from barback.stores.redis.link import Link
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Request", "Server", "Servers", "raise_error"]
 
+ELSEWHERE: Final = "was opened on another event loop, or before a fork: open one on each, after it"
+
 
 class Request(Call, ABC):
     """A call about one key, or about two of one slot."""
@@ -40,7 +42,11 @@ class Request(Call, ABC):
 
 
 class Servers(ABC):
-    """Whoever keeps the records, one server or many. They take no requests until `prepare`."""
+    """Whoever keeps the records, one server or many. They take no requests until `prepare`.
+
+    They belong to the event loop that they were prepared on. On another, which may be that of a
+    forked child, nothing is written to their connections: both would read each other's replies.
+    """
 
     def __init__(self, target: Target, timeout: float) -> None:
         self.where = target.where
@@ -65,12 +71,12 @@ class Servers(ABC):
 
         No task is made for it, unless it has to `follow`, or is not to go `plainly`.
         """
-        if self._closing:
-            request.down(LinkDown("is closed", sent=False))
+        if self._closing or request.answer.get_loop() is not self.loop:
+            request.down(self._refusal())
         elif plainly and (link := self._link_for(request.key)) is not None:
             link.send(request)
         else:
-            request.deadline = asyncio.get_running_loop().time() + self._timeout
+            request.deadline = request.answer.get_loop().time() + self._timeout
             self.follow(request)
 
     def follow(self, request: Request) -> None:
@@ -85,8 +91,8 @@ class Servers(ABC):
 
         Raises `LinkDown`.
         """
-        if self._closing:
-            raise LinkDown("is closed", sent=False)
+        if not self.open:
+            raise self._refusal()
         before = asyncio.get_running_loop().time() + self._timeout
         self._under_way += 1
         try:
@@ -117,18 +123,31 @@ class Servers(ABC):
         The links are to be listed in this order, and who has done so asks again: if it is not the
         same then, sessions may have moved past the list. Raises `LinkDown` or `ReplyError`.
         """
-        if self._closing:
-            raise LinkDown("is closed", sent=False)
+        if not self.open:
+            raise self._refusal()
         return await self._listed()
 
+    @property
+    def here(self) -> bool:
+        """Whether they were prepared on the running event loop, or not at all."""
+        return self.loop in {None, asyncio.get_running_loop()}
+
+    @property
+    def open(self) -> bool:
+        """Whether they take requests, from the running event loop."""
+        return not self._closing and self.here
+
     async def close(self) -> None:
-        """Wait for what is under way, and disconnect."""
+        """Wait for what is under way, and disconnect. It is done `here`."""
         self._closing = True
         try:
             await self._settle()
             await self._disconnect()
         finally:
             self._abort()
+
+    def _refusal(self) -> LinkDown:
+        return LinkDown("is closed" if self.here else ELSEWHERE, sent=False)
 
     async def _settle(self) -> None:
         """Wait until all is answered; what a link has answered may have to follow."""

@@ -119,7 +119,12 @@ class RedisSessionStore(LeasedStore):
         return f"<{type(self).__name__} {self._target.where}>"
 
     async def init(self) -> Self:
-        """Connect, load the scripts, and see whether the user may do what they do."""
+        """Connect, load the scripts, and see whether the user may do what they do.
+
+        On another event loop it connects anew, and leaves the connections of the first to it.
+        """
+        if self._asking.servers.open:
+            return self
         asking = self._not_opened()
         try:
             await asking.servers.prepare(*setup(asking.keys("any")))
@@ -133,8 +138,14 @@ class RedisSessionStore(LeasedStore):
         return self
 
     async def close(self) -> None:
-        """Wait for the operations that are under way, and disconnect."""
-        await self._asking.servers.close()
+        """Wait for the operations that are under way, and disconnect.
+
+        On another event loop, or in a forked child, it lets go of the connections as they are.
+        """
+        if self._asking.servers.here:
+            await self._asking.servers.close()
+        else:
+            self._asking = self._not_opened()
 
     def checkout(self, session_id: str, lease: Lease) -> Operation[Record | None]:
         """See `LeasedStore.checkout`."""

@@ -48,11 +48,8 @@ class Call(Operation[Any]):
 
     __slots__ = ("data", "deadline", "earlier", "replies")
 
-    def __init__(
-        self, data: bytes, replies: int = 1, loop: asyncio.AbstractEventLoop | None = None
-    ) -> None:
-        # To ask for the running loop costs more than all of the rest, on some Pythons.
-        self.answer = (loop or asyncio.get_running_loop()).create_future()
+    def __init__(self, data: bytes, replies: int = 1) -> None:
+        self.answer = asyncio.get_running_loop().create_future()
         self._late = None
         self.data = data
         self.replies = replies
