@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from barback import Outcome
+from barback.stores.base import LeasedStore
 from barback.stores.url import open_store
 from barback.testing.contract_tools import TIM, peek, put
 from tests.every_store import SHARED, own_url
@@ -73,6 +74,7 @@ def test_a_store_that_one_loop_left_open_is_opened_by_the_next(
     store: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     opened = open_store(own_url(store, request, tmp_path))
+    assert isinstance(opened, LeasedStore)
     bot = counting_bot(session_store=opened)
 
     async def leave_open() -> None:

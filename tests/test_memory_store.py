@@ -12,12 +12,18 @@ from typing import Any
 
 import pytest
 
-from barback import Bot, Lease, Record
-from barback.errors import ConfigurationError, LeaseLost, SessionBusy
+from barback import Bot, Context, Lease, Outcome, Record
+from barback.errors import (
+    ConfigurationError,
+    LeaseLost,
+    SessionBusy,
+    SessionStoreUnavailable,
+)
 from barback.stores.base import ONE_YEAR
 from barback.stores.memory import MemorySessionStore
 from barback.stores.url import open_store
 from barback.testing.contract_tools import lease_on, peek, put, record_of
+from tests.scripted import event
 
 
 def kept(store: MemorySessionStore) -> list[str]:
@@ -239,3 +245,54 @@ def test_its_url_opens_it(url: str, max_size: int, expires_in: timedelta | None)
 def test_a_url_that_says_nothing_sensible_is_refused(url: str, words: str) -> None:
     with pytest.raises(ConfigurationError, match=words):
         open_store(url)
+
+
+# A store that answers at once, of somebody's own.
+
+
+class Stubborn(MemorySessionStore):
+    """It has a bad day."""
+
+    trouble = False
+
+    def give_back(self, session_id: str, lease: Lease) -> None:
+        if self.trouble:
+            message = "The disk has gone."
+            raise SessionStoreUnavailable(message, session_id=session_id, store=self.name)
+        super().give_back(session_id, lease)
+
+
+async def test_a_lease_that_is_not_taken_back_is_told_and_known_by_its_token(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    store = Stubborn()
+    bot = Bot(session_store=store)
+    bot.on_event(look)
+    async with bot, asyncio.timeout(10):  # a lease ends after thirty
+        store.trouble = True
+        assert await bot.handle(event()) is Outcome.UNCHANGED
+        store.trouble = False
+        assert "could not be given back and will run out: The disk has gone." in caplog.text
+        assert await bot.handle(event()) is Outcome.UNCHANGED
+
+
+async def look(context: Context) -> None:
+    """Change nothing."""
+    assert context.state == {}
+
+
+async def test_what_is_put_upon_one_store_alone_is_asked_too() -> None:
+    store, asked = MemorySessionStore(), list[str]()
+
+    async def noted(session_id: str, lease: Lease) -> Record | None:
+        asked.append(session_id)
+        return await MemorySessionStore.checkout(store, session_id, lease)
+
+    assert store.overrides_nothing()
+    store.checkout = noted  # type: ignore[method-assign]
+    assert not store.overrides_nothing()
+    bot = Bot(session_store=store)
+    bot.on_event(look)
+    async with bot:
+        await bot.handle(event())
+    assert asked == ["test:tim"]

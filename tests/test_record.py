@@ -138,6 +138,7 @@ GARBAGE = {
     "users-of-text": fields_of(record_of(), users="tim"),
     "seen-of-a-list": fields_of(record_of(), seen=["a"]),
     "seen-without-times": fields_of(record_of(), seen="test:message:a"),
+    "seen-without-one-of-the-times": fields_of(record_of(), seen="a 1, b, c 3"),
     "time-of-a-float": fields_of(record_of(), created_at=1.5),
 }
 

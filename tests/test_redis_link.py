@@ -107,6 +107,21 @@ async def test_all_that_is_asked_meanwhile_shares_one_attempt_to_connect() -> No
         assert link.attempts == 2
 
 
+async def test_a_server_that_closes_what_it_took_is_asked_once(server: ValkeyServer) -> None:
+    class Ended(Linked):
+        async def connect(self) -> Any:
+            connection = await super().connect()
+            connection._writer.close()  # as TLS does where the end comes with the handshake
+            return connection
+
+    async with Ended(server.port) as link:
+        for attempts in 1, 2:
+            with pytest.raises(LinkDown, match="lost its connection") as caught:
+                await link.ask(PING)
+            assert not caught.value.sent
+            assert link.attempts == attempts
+
+
 async def test_connecting_takes_no_longer_than_it_may(server: ValkeyServer) -> None:
     os.kill(server.pid, signal.SIGSTOP)
     loop = asyncio.get_running_loop()

@@ -49,3 +49,20 @@ def test_a_text_that_is_none_of_ours_is_found_out(text: str) -> None:
 def test_nothing_but_text_is_ever_seen() -> None:
     nothing: object = 1
     assert nothing not in Seen("1 1")
+
+
+@given(st.dictionaries(IDS | st.text(), TIMES))
+def test_what_was_written_is_sound(times: dict[str, int]) -> None:
+    assert Seen.of(times).is_sound()
+
+
+@pytest.mark.parametrize(
+    "text", [" ", "a", "1", "a b", "a 1,b 2", "a 1, b", "a 1, b, c 3", "a 1 2"]
+)
+def test_what_was_cut_or_mended_badly_is_not_sound(text: str) -> None:
+    assert not Seen(text).is_sound()
+
+
+def test_it_is_no_key_as_a_dict_is_none() -> None:
+    with pytest.raises(TypeError):
+        hash(Seen())

@@ -28,8 +28,10 @@ from barback import (
     TurnEnded,
 )
 from barback.state import MAX_DEPTH, Draft, InitialState, checked, decode_state, encode_state
+from barback.stores.memory import MemorySessionStore
 from barback.testing import Simulator
-from barback.testing.contract_tools import same
+from barback.testing.contract_tools import put, same
+from tests.scripted import event
 
 
 class Shout(str):
@@ -666,3 +668,24 @@ async def test_what_would_be_written_as_what_was_there_is_refused_at_the_commit(
             async with bot.conversation("test:tim") as context:
                 context.state["deep"][0]["v"] = after
         assert refused.value.path == "state['deep'][0]['v']"
+
+
+@pytest.mark.parametrize("value", [2**63, -(2**70), pytest.param("[" * 70 + "]" * 70, id="deep")])
+async def test_what_was_written_under_wider_limits_can_be_read_and_left(value: int | str) -> None:
+    """An older barback may have allowed more; only what is set now must be within today's."""
+    store = MemorySessionStore(expires_in=None)
+    await put(store, state=f'{{"n":1,"old":{value}}}'.encode())
+    seen: list[Any] = []
+    bot = Bot(session_store=store)
+
+    @bot.on_event
+    async def look(context: Context) -> None:
+        seen.append(context.state["n"])
+        if context.event.text == "set":
+            context.set_state(n=2)
+
+    async with bot:
+        assert await bot.handle(event()) is Outcome.UNCHANGED
+        assert await bot.handle(event(text="set")) is Outcome.FAILED
+        assert await bot.handle(event()) is Outcome.UNCHANGED
+    assert seen == [1, 1, 1]

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from barback.stores.base import LeasedStore
     from barback.turn import Turn
 
-__all__ = ["Commits"]
+__all__ = ["Commits", "not_given_back"]
 
 logger = logging.getLogger("barback")
 
@@ -101,11 +101,7 @@ class Commits:
         try:
             await self._operations.finish(self._store.release(turn.session_id, turn.lease))
         except BarbackError as error:
-            logger.warning(
-                "The lease of session %r could not be given back and will run out: %s",
-                turn.session_id,
-                error,
-            )
+            not_given_back(turn, error)
             return False
         return True
 
@@ -210,17 +206,29 @@ class Commits:
         return CommitUnknown(message, session_id=turn.session_id, store=self._store.name)
 
 
+def not_given_back(turn: Turn, error: BarbackError) -> None:
+    """Log that the store would not take a lease back: it ends by itself."""
+    logger.warning(
+        "The lease of session %r could not be given back and will run out: %s",
+        turn.session_id,
+        error,
+    )
+
+
 def _id_of(turn: Turn, version: int) -> str:
     """What the session remembers the turn by: its event's id, or one made of its commit's."""
     return turn.event_id or f"~{version:x}"
 
 
 def _window_holds(read: Record | None, stored: Record) -> bool:
-    """Whether an id added after `read` would still be among those `stored` remembers.
+    """Whether an id added after `read` would surely still be among those `stored` remembers.
 
     Ids go oldest first, whatever the limits of who lets them go: one from before is still there.
     """
-    return read is not None and any(turn_id in stored.seen for turn_id in read.seen)
+    try:
+        return read is not None and any(turn_id in stored.seen for turn_id in read.seen)
+    except ValueError:  # they cannot be read
+        return False
 
 
 def _expiry_is_due(record: Record | None, lifetime: int | None, now: int) -> bool:

@@ -117,7 +117,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         if not state.startswith(b"{"):
             message = f"The state in the record of session {session_id!r} is not a JSON object."
             raise SessionUnreadable(message, session_id=session_id, store=store)
-        if wire.seen and not wire.seen[-1].isdigit():
+        seen = Seen(wire.seen)
+        if not seen.is_sound():
             message = f"The ids seen by session {session_id!r} cannot be read. Mend the record."
             raise SessionUnreadable(message, session_id=session_id, store=store)
         return cls(
@@ -129,7 +130,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
             expires_at=wire.expires_at,
             schema=wire.schema,
             lifetime=wire.lifetime,
-            seen=Seen(wire.seen),
+            seen=seen,
             users=wire.users,
             address=wire.address,
         )

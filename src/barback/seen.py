@@ -33,6 +33,11 @@ class Seen(Mapping[str, int]):
             return times
         return cls(", ".join([f"{_escaped(turn_id)} {at}" for turn_id, at in times.items()]))
 
+    def is_sound(self) -> bool:
+        """Whether the text has the form of entries, by what can be told of it at once."""
+        text = self.text
+        return not text or (text.count(" ") == 2 * text.count(", ") + 1 and "0" <= text[-1] <= "9")
+
     def adding(self, turn_id: str, at: int, *, limit: int, too_old: int) -> Seen:
         """With one more, and without the oldest, while they are too many or too old."""
         text = self.text
@@ -62,9 +67,6 @@ class Seen(Mapping[str, int]):
 
     def __len__(self) -> int:
         return len(self._times())
-
-    def __hash__(self) -> int:
-        return hash(self.text)
 
     def __repr__(self) -> str:
         return f"Seen({self.text!r})"

@@ -106,6 +106,8 @@ class Draft(msgspec.Struct, eq=False):
         # Equal bytes are not enough: NaN is written as null, a tuple as a list.
         plain = _ATOMS.issuperset(map(type, value.values())) and _TEXT.issuperset(map(type, value))
         if not (encoded and (plain or _is_sound(value))):
+            if encoded == self.base and value == decode_state(encoded, self._session_id):
+                return None  # it was read like this, whatever limits it was written under
             encoded = _encoder.encode(checked(value, self._session_id))
         return None if encoded == self.base else encoded
 

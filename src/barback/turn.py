@@ -22,8 +22,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from barback.checkout import Checkouts
-from barback.commit import Commits
+from barback.commit import Commits, not_given_back
 from barback.errors import (
+    BarbackError,
     BotNotRunning,
     CommitUnknown,
     HandlerCancelled,
@@ -427,9 +428,11 @@ class Turns:
     async def _give_back(self, turn: Turn) -> None:
         """The lease to the store, then the place in the queue to the next."""
         try:
-            if self._instant is not None:
-                self._instant.give_back(turn.session_id, turn.lease)
-            elif not await self._commits.release(turn):
+            if self._instant is None:
+                given_back = await self._commits.release(turn)
+            else:
+                given_back = _gave_back(self._instant, turn)
+            if not given_back:
                 self._checkouts.keep_token(turn.lease)
         finally:
             self.queue.leave(turn.session_id)
@@ -437,6 +440,15 @@ class Turns:
     def inside(self) -> bool:
         """Whether the current task is in one of these turns."""
         return any(turn.turns is self and not turn.draft.closed for turn in _inside.get())
+
+
+def _gave_back(store: InstantStore, turn: Turn) -> bool:
+    try:
+        store.give_back(turn.session_id, turn.lease)
+    except BarbackError as error:
+        not_given_back(turn, error)
+        return False
+    return True
 
 
 def _all_not_done(error: Exception) -> NotDone | None:

@@ -292,13 +292,13 @@ class InstantStore(LeasedStore):
         """See `LeasedStore.release`."""
         self.give_back(session_id, lease)
 
-    @classmethod
-    def overrides_nothing(cls) -> bool:
+    def overrides_nothing(self) -> bool:
         """Whether what is awaitable is still made of what is not."""
-        return (
-            cls.checkout is InstantStore.checkout
-            and cls.commit is InstantStore.commit
-            and cls.release is InstantStore.release
+        awaitable = ("checkout", "commit", "release")
+        own = getattr(self, "__dict__", {})
+        return not any(
+            name in own or getattr(type(self), name) is not getattr(InstantStore, name)
+            for name in awaitable
         )
 
 

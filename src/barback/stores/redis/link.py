@@ -201,6 +201,8 @@ class Link:
                 connection, lost=self._lost, freed=self._go_on, answered=self._answered
             )
             self.connections += 1
+            if not self._wire.ready:  # the server took it, and closed it at once: once is enough
+                self._fail_unsent(f"lost its connection to {self.where}", ConnectionResetError())
         finally:
             self._connecting = None
         self._go_on()
