@@ -63,6 +63,12 @@ def test_what_was_cut_or_mended_badly_is_not_sound(text: str) -> None:
     assert not Seen(text).is_sound()
 
 
+@pytest.mark.parametrize("text", ["a 1,b 2", "a, b 1", "a, b, c 3", "a 1 2"])
+def test_to_what_is_not_sound_nothing_is_added(text: str) -> None:
+    with pytest.raises(ValueError, match="time"):
+        Seen(text).adding("d", 4, limit=9, too_old=0)
+
+
 def test_it_is_no_key_as_a_dict_is_none() -> None:
     with pytest.raises(TypeError):
         hash(Seen())

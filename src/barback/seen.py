@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = ["Seen"]
+
+
+NO_TIME: Final = "A seen id has no time."
 
 
 class Seen(Mapping[str, int]):
@@ -34,14 +37,19 @@ class Seen(Mapping[str, int]):
         return cls(", ".join([f"{_escaped(turn_id)} {at}" for turn_id, at in times.items()]))
 
     def is_sound(self) -> bool:
-        """Whether the text has the form of entries, by what can be told of it at once."""
+        """Whether each id seems to have its time: a look at every record, and so a quick one.
+
+        Who adds to them looks closer.
+        """
         text = self.text
-        return not text or (text.count(" ") == 2 * text.count(", ") + 1 and "0" <= text[-1] <= "9")
+        return not text or (text.count(" ") % 2 == 1 and "0" <= text[-1] <= "9")
 
     def adding(self, turn_id: str, at: int, *, limit: int, too_old: int) -> Seen:
         """With one more, and without the oldest, while they are too many or too old."""
         text = self.text
         count = text.count(", ") + 1 if text else 0
+        if count and text.count(" ") != 2 * count - 1:
+            raise ValueError(NO_TIME)
         while count:
             entry_end = text.find(", ")
             if entry_end < 0:
@@ -76,8 +84,7 @@ class Seen(Mapping[str, int]):
         for entry in self.text.split(", ") if self.text else ():
             turn_id, space, at = entry.rpartition(" ")
             if not space or " " in turn_id:
-                message = "A seen id has no time."
-                raise ValueError(message)
+                raise ValueError(NO_TIME)
             times[_unescaped(turn_id)] = int(at)
         return times
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -26,16 +26,16 @@ class Operation(Generic[T]):
 
     def __init__(self, answer: asyncio.Future[T]) -> None:
         self.answer = answer
-        self._late: tuple[object, BaseException | None] | None = None
+        self._late: tuple[Any, BaseException | None] | None = None
 
     def __await__(self) -> Generator[Any, None, T]:
         return self.answer.__await__()
 
-    def succeed(self, result: object) -> None:
+    def succeed(self, result: Any) -> None:
         """Answer it, unless it is answered already."""
         answer = self.answer
         if not answer.done():
-            answer.set_result(cast("T", result))
+            answer.set_result(result)
         elif self._late is None:
             self._late = (result, None)
 
@@ -59,7 +59,7 @@ class Operation(Generic[T]):
             if self._late is not None:
                 result, error = self._late
                 if error is None:
-                    self.answer.set_result(cast("T", result))
+                    self.answer.set_result(result)
                 elif isinstance(error, asyncio.CancelledError):
                     self.answer.cancel()
                 else:

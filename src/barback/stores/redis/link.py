@@ -88,7 +88,8 @@ class Link:
             wire.send(call)  # it has nobody to wait for
         elif self._waiting() < MOST_WAITING:
             self._unsent.append(call)
-            self._leave_soon()
+            if not self._leaving:
+                self._leave_soon()
         else:
             what = f"has {MOST_WAITING} operations waiting for {self.where}, and takes no more"
             call.down(LinkDown(what, sent=False))
@@ -154,9 +155,9 @@ class Link:
         return len(self._unsent) + (0 if self._wire is None else len(self._wire.sent))
 
     def _leave_soon(self) -> None:
-        if not self._leaving:
-            self._leaving = True
-            asyncio.get_running_loop().call_soon(self._leave)
+        """At the end of this step of the event loop; not to be called when it is on its way."""
+        self._leaving = True
+        asyncio.get_running_loop().call_soon(self._leave)
 
     def _leave(self) -> None:
         """The end of a step: send what was asked in it, or open the connection it waits for."""
@@ -187,7 +188,7 @@ class Link:
         They ask in the event loop's next step, and this is put behind them in it.
         """
         self._go_on()
-        if self._wire is not None and (calls > 1 or self._wire.sent):
+        if not self._leaving and self._wire is not None and (calls > 1 or self._wire.sent):
             self._leave_soon()
 
     async def _open(self) -> None:
