@@ -57,8 +57,8 @@ def document_of(record: Record) -> dict[str, Any]:
         document["expires_at"] = Int64(record.expires_at)
     if record.lifetime is not None:
         document["lifetime"] = Int64(record.lifetime)
-    if record.seen:
-        document["seen"] = Seen.of(record.seen).text
+    if seen := Seen.of(record.seen).text:
+        document["seen"] = seen
     if record.users:
         document["users"] = list(record.users)
     if record.address is not None:

@@ -6,23 +6,22 @@ import asyncio
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from barback.errors import ConfigurationError, SessionStoreUnavailable, SessionUnreadable
+from barback.errors import ConfigurationError, SessionUnreadable
 from barback.extras import needs_extra
 from barback.options import count
 from barback.options import seconds as in_seconds
 from barback.stores import answers
 from barback.stores.base import ONE_YEAR, Lease, LeasedStore, duration
+from barback.stores.mongo.asking import Asking
 from barback.stores.mongo.document import record_of
-from barback.stores.mongo.failures import discreet, may_be_applied, words_for
-from barback.stores.mongo.updates import NOTHING_YET, held, renewing, replacing, taking
+from barback.stores.mongo.together import Together
+from barback.stores.mongo.updates import NOTHING_YET, held, renewing
+from barback.stores.operation import Operation
 from barback.stores.url import take_options
 
 with needs_extra("mongo"):
-    import pymongo
     from bson.codec_options import CodecOptions, DatetimeConversion
-    from bson.errors import BSONError
-    from bson.int64 import Int64
-    from pymongo import AsyncMongoClient, IndexModel, ReadPreference, ReturnDocument, UpdateOne
+    from pymongo import AsyncMongoClient, IndexModel, ReadPreference, UpdateOne
     from pymongo import errors as mongo_errors
     from pymongo.read_concern import ReadConcern
     from pymongo.uri_parser import parse_uri, split_options
@@ -42,6 +41,7 @@ __all__ = ["MongoSessionStore"]
 
 PAGE: Final = 100
 LAST_CHARACTERS: Final = "\U0010ffff" * 129  # as text, after whatever else an id can end with
+NOT_OPEN: Final = "is not open"
 LASTING: Final = WriteConcern("majority", j=True)
 INDEXES: Final = [
     IndexModel([("sweep_at", 1)], expireAfterSeconds=0),
@@ -98,17 +98,19 @@ class MongoSessionStore(LeasedStore):
         self.expires_in = duration(expires_in)
         self.timeout = in_seconds(timeout, "timeout")
         self.connect_timeout = in_seconds(connect_timeout, "connect_timeout")
+        self._max_connections = count(max_connections, "max_connections")
         settings: dict[str, Any] = {
             "serverSelectionTimeoutMS": self.connect_timeout * 1000,
             "connectTimeoutMS": self.connect_timeout * 1000,
-            "maxPoolSize": count(max_connections, "max_connections"),
+            "maxPoolSize": self._max_connections,
         }
         self._url = url
         self.where, given = _read(url) if isinstance(url, str) else ("its client's servers", set())
         self._settings = {name: settings[name] for name in settings if name.lower() not in given}
         self._client: AsyncMongoClient[Document] | None = None
         self._sessions: AsyncCollection[Document] | None = None
-        self._under_way: set[asyncio.Future[None]] = set()
+        self._asking: Asking | None = None
+        self._together: Together | None = None
 
     @classmethod
     def from_url(cls, url: str) -> MongoSessionStore:
@@ -131,71 +133,51 @@ class MongoSessionStore(LeasedStore):
         client = self._connect()
         try:
             self._sessions = self._collection(client)
-            with self._asking(within=self.connect_timeout) as sessions:
+            self._asking = Asking(
+                self._sessions, store=self.name, where=self.where, timeout=self.timeout
+            )
+            with self._asked(seconds=self.connect_timeout) as sessions:
                 await sessions.database.command("ping")
-            with self._asking() as sessions:
+            with self._asked() as sessions:
                 await sessions.create_indexes(INDEXES)
         except BaseException:
-            self._sessions = None
+            self._sessions = self._asking = None
             if client is not self._url:
                 await client.close()
             raise
         self._client = client
+        self._together = Together(self._asking, connections=self._max_connections)
         return self
 
     async def close(self) -> None:
         """Wait for what is under way, and close the client if it was made here."""
-        self._sessions = None
-        client, self._client = self._client, None
+        client, asking, together = self._client, self._asking, self._together
+        self._client = self._sessions = self._asking = self._together = None
         try:
-            while self._under_way:
-                await asyncio.wait(list(self._under_way))
+            if together is not None:
+                await together.close()
+            if asking is not None:
+                await asking.wait()
         finally:
             if client is not None and client is not self._url:
                 await client.close()
 
-    async def checkout(self, session_id: str, lease: Lease) -> Record | None:
+    def checkout(self, session_id: str, lease: Lease) -> Operation[Record | None]:
         """See `LeasedStore.checkout`."""
-        with self._asking(session_id) as sessions:
-            try:
-                document = await sessions.find_one_and_update(
-                    {"_id": session_id},
-                    taking(lease),
-                    {"sweep_at": 0},
-                    upsert=True,
-                    return_document=ReturnDocument.AFTER,
-                )
-            except mongo_errors.DuplicateKeyError as error:  # two made the document at once
-                raise answers.busy(self.name, session_id) from discreet(error)
-        # There is always a document; servers of MongoDB's protocol, met by two at once, may differ.
-        if document is None or document["lease"]["token"] != lease.token:
-            raise answers.busy(self.name, session_id)
-        if document.keys().isdisjoint(NOTHING_YET):
-            return None
-        try:
-            return record_of(document, store=self.name)
-        except SessionUnreadable:
-            with suppress(SessionStoreUnavailable), self._asking(session_id) as sessions:
-                await sessions.update_one(held(session_id, lease), {"$unset": {"lease": ""}})
-            raise
+        if self._together is None:
+            return self._closed(session_id)
+        return self._together.checkout(session_id, lease)
 
-    async def commit(self, record: Record, lease: Lease, *, keep: bool = False) -> None:
+    def commit(self, record: Record, lease: Lease, *, keep: bool = False) -> Operation[None]:
         """See `LeasedStore.commit`."""
-        unchanged = NOTHING_YET if lease.version is None else {"version": Int64(lease.version)}
-        unwritten = {**held(record.id, lease), **unchanged}
-        with self._asking(record.id, writing=True) as sessions:
-            # There is one at most, but what may be many is not sent twice, whoever's the client:
-            # the error of a second try would tell nothing of the first.
-            written = await sessions.update_many(
-                unwritten, replacing(record, lease if keep else None)
-            )
-        if written.matched_count == 0:
-            raise answers.lost(self.name, record.id)
+        if self._together is None:
+            return self._closed(record.id)
+        return self._together.commit(record, lease, keep=keep)
 
     async def release(self, session_id: str, lease: Lease) -> None:
         """See `LeasedStore.release`. One trip, if `lease.version` is that of what was read."""
         mine = held(session_id, lease)
-        with self._asking(session_id) as sessions:
+        with self._asked(session_id) as sessions:
             if lease.version is None:
                 removed = await sessions.delete_one({**mine, **NOTHING_YET})
                 if removed.deleted_count:
@@ -206,7 +188,7 @@ class MongoSessionStore(LeasedStore):
         """See `LeasedStore.renew`. One trip, unless some were lost."""
         if not leases:
             return []
-        with self._asking() as sessions:
+        with self._asked() as sessions:
             renewed = await sessions.bulk_write(
                 [UpdateOne(held(each.session_id, each), renewing(each)) for each in leases],
                 ordered=False,
@@ -222,7 +204,7 @@ class MongoSessionStore(LeasedStore):
     async def destroy(self, session_id: str, lease: Lease | None) -> None:
         """See `LeasedStore.destroy`."""
         which = {"_id": session_id} if lease is None else held(session_id, lease)
-        with self._asking(session_id, writing=True) as sessions:
+        with self._asked(session_id, writing=True) as sessions:
             removed = await sessions.delete_many(which)  # as in `commit`
         if lease is not None and removed.deleted_count == 0:
             raise answers.lost(self.name, session_id)
@@ -265,7 +247,7 @@ class MongoSessionStore(LeasedStore):
         return due
 
     async def _page(self, query: Mapping[str, Any], order: str, limit: int) -> list[Document]:
-        with self._asking() as sessions:
+        with self._asked() as sessions:
             found = sessions.find({**query, "$nor": [NOTHING_YET]}, {"lease": 0, "sweep_at": 0})
             return await found.sort(order, 1).limit(limit).batch_size(limit).to_list()
 
@@ -307,33 +289,18 @@ class MongoSessionStore(LeasedStore):
             raise ConfigurationError(message) from error
 
     @contextmanager
-    def _asking(
-        self, session_id: str | None = None, *, writing: bool = False, within: float | None = None
+    def _asked(
+        self, session_id: str | None = None, *, writing: bool = False, seconds: float | None = None
     ) -> Iterator[AsyncCollection[Document]]:
-        """Inside, PyMongo is asked, in `timeout` seconds altogether; its errors become barback's.
+        if self._asking is None:
+            raise answers.unavailable(self.name, NOT_OPEN, session_id)
+        with self._asking.once(session_id, writing=writing, seconds=seconds) as sessions:
+            yield sessions
 
-        A task that is cancelled in here costs its connection, which PyMongo then closes.
-        """
-        if self._sessions is None:
-            raise answers.unavailable(self.name, "is not open", session_id)
-        seconds = self.timeout if within is None else within
-        answered = asyncio.get_running_loop().create_future()
-        self._under_way.add(answered)
-        try:
-            with pymongo.timeout(seconds):
-                yield self._sessions
-        except RuntimeError as error:
-            message = f"The {self.name} store's client belongs to another event loop."
-            raise ConfigurationError(message) from error
-        except (mongo_errors.PyMongoError, BSONError) as error:
-            cause = discreet(error)
-            if writing and session_id is not None and may_be_applied(error):
-                raise answers.unknown(self.name, session_id) from cause
-            failure = words_for(error, where=self.where, seconds=seconds)
-            raise answers.unavailable(self.name, failure, session_id) from cause
-        finally:
-            self._under_way.discard(answered)
-            answered.set_result(None)
+    def _closed(self, session_id: str) -> Operation[Any]:
+        closed = Operation[Any](asyncio.get_running_loop().create_future())
+        closed.fail(answers.unavailable(self.name, NOT_OPEN, session_id))
+        return closed
 
 
 def _is_text(value: str) -> bool:

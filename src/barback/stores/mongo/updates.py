@@ -18,7 +18,7 @@ with needs_extra("mongo"):
 if TYPE_CHECKING:
     from barback.record import Record
 
-__all__ = ["NOTHING_YET", "held", "renewing", "replacing", "taking"]
+__all__ = ["NOTHING_LEFT", "NOTHING_YET", "Document", "held", "renewing", "replacing", "taking"]
 
 Document = dict[str, Any]
 
@@ -26,6 +26,13 @@ LAST_DATE: Final = 253_402_300_799_000  # the year 9999, after which few clients
 
 NOTHING_YET: Final[Document] = {"version": {"$exists": False}, "state": {"$exists": False}}
 """What is true of a document that has only ever been leased."""
+
+NOTHING_LEFT: Final[Document] = {**NOTHING_YET, "lease": {"$exists": False}}
+"""What is true of a document that is no session, and nobody's."""
+
+# What a session that is leased has, and a document that a commit is about to make has not.
+_HELD: Final = "lease.until"
+_GONE: Final = {"$eq": [{"$type": f"${_HELD}"}, "missing"]}
 
 # Milliseconds by the server's clock. Numbers, unlike dates, are compared alike by every server
 # that speaks MongoDB's protocol.
@@ -51,24 +58,38 @@ def held(session_id: str, lease: Lease) -> Document:
     return {"_id": session_id, "lease.token": lease.token}
 
 
-def taking(lease: Lease) -> list[Document]:
+def taking(session_id: str, lease: Lease) -> Document:
     """Give the session to `lease` if it is free, or its own; leave it as it is otherwise."""
     own = {"$eq": ["$lease.token", {"$literal": lease.token}]}
     over = {"$lte": [{"$ifNull": ["$lease.until", Int64(0)]}, NOW]}
     taken = {"$cond": [{"$or": [own, over]}, _leased(lease), "$lease"]}
-    return [{"$set": {"lease": taken}}, _SWEPT_LATER]
+    update = [{"$set": {"lease": taken}}, _SWEPT_LATER]
+    return {"q": {"_id": session_id}, "u": update, "upsert": True}
 
 
-def replacing(record: Record, keep: Lease | None) -> list[Document]:
-    """Put the record in the document's place, with the lease that is kept."""
+def replacing(record: Record, lease: Lease, *, keep: bool) -> Document:
+    """Put the record in the place of the one that was read under `lease`.
+
+    Where the lease is not the session's any more, or the record another, the update would make a
+    document, which the one that is there does not let it. Where none is there any more, it makes
+    one in which nothing is, and tells of it: `NOTHING_LEFT` finds it.
+    """
+    unchanged = NOTHING_YET if lease.version is None else {"version": Int64(lease.version)}
     added: Document = {}
     if record.expires_at is not None:
         expires_at = Int64(min(record.expires_at, LAST_DATE - GRACE))
         added["sweep_at"] = {"$toDate": {"$add": [{"$max": [NOW, expires_at]}, Int64(GRACE)]}}
-    if keep is not None:
-        added["lease"] = _leased(keep)
-    replaced: Document = {"$replaceWith": {"$literal": document_of(record)}}
-    return [replaced, {"$set": added}] if added else [replaced]
+    if keep:
+        added["lease"] = _leased(lease)
+    document: Document = {"$literal": document_of(record)}
+    if added:
+        document = {"$mergeObjects": [document, added]}
+    nothing = {"_id": {"$literal": record.id}, "sweep_at": "$$NOW"}
+    return {
+        "q": {**held(record.id, lease), _HELD: {"$exists": True}, **unchanged},
+        "u": [{"$replaceWith": {"$cond": [_GONE, nothing, document]}}],
+        "upsert": True,
+    }
 
 
 def renewing(lease: Lease) -> list[Document]:

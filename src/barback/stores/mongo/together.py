@@ -1,0 +1,195 @@
+"""Together: checkouts and commits of many sessions, each kind in one command."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from barback.errors import BarbackError, SessionStoreUnavailable, SessionUnreadable
+from barback.extras import needs_extra
+from barback.stores import answers
+from barback.stores.mongo.asking import FAILURES, Asking
+from barback.stores.mongo.document import record_of
+from barback.stores.mongo.failures import discreet
+from barback.stores.mongo.outcomes import is_taken, update_each
+from barback.stores.mongo.updates import NOTHING_LEFT, NOTHING_YET, held, replacing, taking
+from barback.stores.trips import Asked, Trips
+
+with needs_extra("mongo"):
+    from pymongo import ReturnDocument
+    from pymongo import errors as mongo_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pymongo.asynchronous.collection import AsyncCollection
+
+    from barback.record import Record
+    from barback.stores.base import Lease
+    from barback.stores.mongo.updates import Document
+    from barback.stores.operation import Operation
+
+__all__ = ["Together"]
+
+SIDE_BY_SIDE: Final = 8  # trips of each kind: what is asked for while so many are out shares one
+SIZE: Final = 64  # operations in one: a server carries them out one after another
+
+
+@dataclass(slots=True)
+class _Request:
+    """One update, for the session of a lease, and when it must be answered."""
+
+    session_id: str
+    lease: Lease
+    update: Document
+    deadline: float
+
+
+class Together:
+    """Takes what sessions ask for in one step of the event loop to the server in one command.
+
+    What meets no other is a command of its own, and waits for nobody.
+    """
+
+    def __init__(self, asking: Asking, *, connections: int) -> None:
+        self._asking = asking
+        self._store = asking.store
+        at_once = min(SIDE_BY_SIDE, connections)
+        self._checkouts = Trips[_Request](self._check_out, side_by_side=at_once, size=SIZE)
+        self._commits = Trips[_Request](self._commit, side_by_side=at_once, size=SIZE)
+
+    def checkout(self, session_id: str, lease: Lease) -> Operation[Record | None]:
+        """See `LeasedStore.checkout`."""
+        update = taking(session_id, lease)
+        return self._checkouts.ask(_Request(session_id, lease, update, self._deadline()))
+
+    def commit(self, record: Record, lease: Lease, *, keep: bool) -> Operation[None]:
+        """See `LeasedStore.commit`."""
+        update = replacing(record, lease, keep=keep)
+        return self._commits.ask(_Request(record.id, lease, update, self._deadline()))
+
+    async def close(self) -> None:
+        """Wait for what is under way."""
+        await self._checkouts.close()
+        await self._commits.close()
+
+    def _deadline(self) -> float:
+        return asyncio.get_running_loop().time() + self._asking.timeout
+
+    async def _check_out(self, trip: list[Asked[_Request]]) -> None:
+        trip, seconds = self._in_time(trip)
+        if not trip:
+            return
+        requests = [operation.request for operation in trip]
+        try:
+            with self._asking.within(seconds) as sessions:
+                found = await (_take_one if len(trip) == 1 else _take_each)(sessions, requests)
+        except FAILURES as error:
+            found = [error] * len(trip)
+        unreadable: list[tuple[Asked[_Request], SessionUnreadable]] = []
+        for operation, document in zip(trip, found, strict=True):
+            try:
+                operation.succeed(self._taken(operation.request, document))
+            except SessionUnreadable as error:
+                unreadable.append((operation, error))
+            except BarbackError as error:
+                operation.fail(error)
+        for operation, unread in unreadable:
+            await self._give_back(operation.request)
+            operation.fail(unread)
+
+    def _taken(self, request: _Request, found: Found) -> Record | None:
+        session_id = request.session_id
+        if isinstance(found, mongo_errors.DuplicateKeyError):  # two made the document at once
+            raise answers.busy(self._store, session_id) from discreet(found)
+        if isinstance(found, Exception):
+            raise self._asking.failure(found, session_id)
+        # There is always a document; servers of MongoDB's protocol, met by two at once, may differ.
+        if found is None or not _is_of(found, request.lease):
+            raise answers.busy(self._store, session_id)
+        if found.keys().isdisjoint(NOTHING_YET):
+            return None
+        return record_of(found, store=self._store)
+
+    async def _give_back(self, request: _Request) -> None:
+        with suppress(SessionStoreUnavailable), self._asking.once(request.session_id) as sessions:
+            mine = held(request.session_id, request.lease)
+            await sessions.update_one(mine, {"$unset": {"lease": ""}})
+
+    async def _commit(self, trip: list[Asked[_Request]]) -> None:
+        trip, seconds = self._in_time(trip)
+        if not trip:
+            return
+        with self._asking.within(seconds) as sessions:
+            outcomes = await update_each(sessions, [operation.request.update for operation in trip])
+        ended = list(zip(trip, outcomes, strict=True))
+        made = [operation.request.session_id for operation, outcome in ended if outcome is False]
+        if made:
+            await self._clear_away(made)
+        for operation, outcome in ended:
+            session_id = operation.request.session_id
+            if outcome is True:
+                operation.succeed(None)
+            elif isinstance(outcome, bool) or is_taken(outcome):
+                operation.fail(answers.lost(self._store, session_id))
+            else:
+                operation.fail(self._asking.failure(outcome, session_id, writing=True))
+
+    async def _clear_away(self, session_ids: list[str]) -> None:
+        """What commits have left where their sessions were destroyed; else it is swept."""
+        with suppress(SessionStoreUnavailable), self._asking.once() as sessions:
+            await sessions.delete_many({"_id": {"$in": session_ids}, **NOTHING_LEFT})
+
+    def _in_time(self, trip: list[Asked[_Request]]) -> tuple[list[Asked[_Request]], float]:
+        """Those whose time is not over yet, and the seconds left to the first of them."""
+        now = asyncio.get_running_loop().time()
+        going = []
+        for operation in trip:
+            request = operation.request
+            if request.deadline > now:
+                going.append(operation)
+            else:
+                never_sent = mongo_errors.WaitQueueTimeoutError("All connections were in use.")
+                operation.fail(self._asking.failure(never_sent, request.session_id))
+        return going, min((each.request.deadline for each in going), default=now) - now
+
+
+Found = dict[str, Any] | Exception | None
+
+
+async def _take_one(
+    sessions: AsyncCollection[Document], requests: list[_Request]
+) -> Sequence[Found]:
+    (request,) = requests
+    document = await sessions.find_one_and_update(
+        request.update["q"],
+        request.update["u"],
+        {"sweep_at": 0},
+        upsert=True,
+        return_document=ReturnDocument.AFTER,
+    )
+    return [document]
+
+
+async def _take_each(
+    sessions: AsyncCollection[Document], requests: list[_Request]
+) -> Sequence[Found]:
+    """Two commands for all of them: what holds a lease is not changed between the two."""
+    outcomes = await update_each(sessions, [request.update for request in requests])
+    ended = list(zip(requests, outcomes, strict=True))
+    taken = [request.session_id for request, outcome in ended if isinstance(outcome, bool)]
+    documents: dict[str, Document] = {}
+    if taken:
+        found = sessions.find({"_id": {"$in": taken}}, {"sweep_at": 0}).batch_size(SIZE)
+        documents = {document["_id"]: document for document in await found.to_list()}
+    return [
+        documents.get(request.session_id) if isinstance(outcome, bool) else outcome
+        for request, outcome in ended
+    ]
+
+
+def _is_of(document: Document, lease: Lease) -> bool:
+    holder = document.get("lease")
+    return isinstance(holder, dict) and holder.get("token") == lease.token

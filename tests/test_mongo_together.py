@@ -1,0 +1,360 @@
+"""What sessions ask of the MongoDB store in one step travels together, and each has its answer."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Iterator
+from typing import Any
+
+import pymongo
+import pytest
+from pymongo.errors import ProtocolError, WriteConcernError
+from pymongo.monitoring import CommandListener, CommandStartedEvent
+
+from barback import Bot, Context, Event, User
+from barback.errors import (
+    CommitUnknown,
+    LeaseLost,
+    SessionBusy,
+    SessionStoreUnavailable,
+    SessionUnreadable,
+)
+from barback.record import Record
+from barback.stores.base import Lease
+from barback.stores.mongo import MongoSessionStore, outcomes
+from barback.testing.contract_tools import lease_on, peek, put
+from barback.testing.contract_tools import record_of as new_record
+from tests.mongo_servers import MongoServer
+from tests.test_mongo_store import fault
+
+Document = dict[str, Any]
+Documents = pymongo.collection.Collection[Document]
+
+PEOPLE = [str(number) for number in range(6)]
+IDS = [f"test:{who}" for who in PEOPLE]
+
+
+class Commands(CommandListener):
+    """Notes the names of what a client asks of its server."""
+
+    def __init__(self) -> None:
+        self._names: list[str] = []
+
+    def started(self, event: CommandStartedEvent) -> None:
+        self._names.append(event.command_name)
+
+    def names(self) -> list[str]:
+        names, self._names = self._names, []
+        return names
+
+
+@pytest.fixture
+def database(mongodb_url: str) -> Iterator[str]:
+    """The name of a database that is the test's own."""
+    name = f"barback_test_{secrets.token_hex(6)}"
+    yield name
+    with pymongo.MongoClient[Document](mongodb_url) as client:
+        client.drop_database(name)
+
+
+@pytest.fixture
+def store(mongodb_url: str, database: str) -> MongoSessionStore:
+    return MongoSessionStore(mongodb_url, database=database)
+
+
+@pytest.fixture
+def documents(mongodb_url: str, database: str) -> Iterator[Documents]:
+    """The sessions as somebody in MongoDB's shell sees them."""
+    with pymongo.MongoClient[Document](mongodb_url) as client:
+        yield client[database]["sessions"]
+
+
+@pytest.fixture(scope="module")
+def faulty_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongoServer]:
+    """A server that does wrong when it is told to."""
+    with MongoServer(tmp_path_factory.mktemp("mongo"), "--enable-test-commands") as server:
+        yield server
+
+
+async def taken(store: MongoSessionStore, *session_ids: str) -> list[Lease]:
+    """A lease of each, noting the version that was read."""
+    leases = [lease_on(session_id) for session_id in session_ids]
+    records = await asyncio.gather(*(store.checkout(each.session_id, each) for each in leases))
+    for lease, record in zip(leases, records, strict=True):
+        lease.version = None if record is None else record.version
+    return leases
+
+
+def said_by(who: str, number: int) -> Event:
+    return Event(channel="test", id=f"{who} {number}", user=User(who))
+
+
+async def outcomes_of(
+    store: MongoSessionStore, records: list[Record], leases: list[Lease]
+) -> list[type | None]:
+    """What became of commits that are asked for together: None, or the kind of the error."""
+    commits = [store.commit(record, lease) for record, lease in zip(records, leases, strict=True)]
+    answers = await asyncio.gather(*commits, return_exceptions=True)
+    return [None if answer is None else type(answer) for answer in answers]
+
+
+async def test_a_turn_is_two_commands_and_many_at_once_are_three(
+    mongodb_url: str, database: str
+) -> None:
+    commands = Commands()
+    client = pymongo.AsyncMongoClient[Document](mongodb_url, event_listeners=[commands])
+    store = MongoSessionStore(client, database=database)
+    async with client, Bot(session_store=store, initial_state={"n": 0}) as bot:
+
+        @bot.on_event
+        async def count(context: Context) -> None:
+            context.set_state(n=context.state["n"] + 1)
+
+        commands.names()
+        for number in range(2):
+            await bot.handle(said_by("tim", number))
+            assert commands.names() == ["findAndModify", "update"]
+        for number in range(2):
+            await asyncio.gather(*(bot.handle(said_by(who, number)) for who in PEOPLE))
+            assert commands.names() == ["update", "find", "update"]
+        async with bot.conversation("test:5") as context:
+            assert context.state == {"n": 2}
+
+
+async def test_each_checkout_has_its_own_answer(
+    store: MongoSessionStore, documents: Documents
+) -> None:
+    new, known, held, broken, half, whole = IDS
+    half = "test:\ud83d"
+    async with store:
+        record = await put(store, known, {"n": 1})
+        other = await put(store, whole, {"n": 2})
+        await put(store, broken)
+        documents.update_one({"_id": broken}, {"$set": {"created_at": "yesterday"}})
+        (holder,) = await taken(store, held)
+        mine = [lease_on(each) for each in (new, known, held, broken, half, whole)]
+        answers = await asyncio.gather(
+            *(store.checkout(lease.session_id, lease) for lease in mine), return_exceptions=True
+        )
+        assert answers[:2] == [None, record]
+        assert [type(answer) for answer in answers[2:5]] == [
+            SessionBusy,
+            SessionUnreadable,
+            SessionStoreUnavailable,
+        ]
+        assert answers[5] == other
+        leased = documents.find({"lease": {"$exists": True}}).sort("_id", 1).to_list()
+        assert [(each["_id"], each["lease"]["token"]) for each in leased] == [
+            (new, mine[0].token),
+            (known, mine[1].token),
+            (held, holder.token),
+            (whole, mine[5].token),
+        ]
+
+
+async def test_of_two_that_want_a_session_in_one_command_the_first_gets_it(
+    store: MongoSessionStore,
+) -> None:
+    async with store:
+        answers = await asyncio.gather(
+            *(store.checkout(IDS[0], lease_on(IDS[0])) for _ in range(5)), return_exceptions=True
+        )
+        assert answers[0] is None
+        assert [type(answer) for answer in answers[1:]] == [SessionBusy] * 4
+
+
+async def test_each_commit_has_its_own_outcome(
+    store: MongoSessionStore, documents: Documents
+) -> None:
+    fine, stale, taken_over, destroyed, new, never = IDS
+    async with store:
+        for session_id in (fine, stale, taken_over, destroyed):
+            await put(store, session_id, {"n": 1})
+        leases = await taken(store, fine, stale, taken_over, destroyed, new, never)
+        leases[1].version = 7
+        leases[2].token = "another's"  # noqa: S105
+        await store.destroy(destroyed, None)
+        await store.destroy(never, None)
+        records = [new_record(lease.session_id, {"n": 2}) for lease in leases]
+        assert await outcomes_of(store, records, leases) == [
+            *(None, LeaseLost, LeaseLost, LeaseLost),
+            *(None, LeaseLost),
+        ]
+        found = documents.find({}, {"state": 1}).sort("_id", 1).to_list()
+        assert [(each["_id"], each.get("state")) for each in found] == [
+            (fine, {"n": 2}),
+            (stale, {"n": 1}),
+            (taken_over, {"n": 1}),
+            (new, {"n": 2}),
+        ]
+
+
+async def test_a_commit_after_a_destruction_can_not_be_sent_again_to_more_effect(
+    store: MongoSessionStore, documents: Documents
+) -> None:
+    """What it makes for a moment is nobody's: it does not look like a lease that still holds."""
+    async with store:
+        (lease,) = await taken(store, IDS[0])
+        await store.destroy(IDS[0], None)
+        for _ in range(2):
+            with pytest.raises(LeaseLost):
+                await store.commit(new_record(IDS[0]), lease)
+            assert await store.renew([lease]) == [lease]
+        assert documents.count_documents({}) == 0
+
+
+async def test_what_a_commit_leaves_of_a_destroyed_session_is_free_and_swept(
+    faulty_server: MongoServer,
+) -> None:
+    database = f"barback_test_{secrets.token_hex(6)}"
+    store = MongoSessionStore(faulty_server.url, database=database)
+    with pymongo.MongoClient[Document](faulty_server.url) as client:
+        async with store:
+            (lease,) = await taken(store, IDS[0])
+            await store.destroy(IDS[0], None)
+            with fault(faulty_server, "delete", errorCode=13):
+                with pytest.raises(LeaseLost):
+                    await store.commit(new_record(IDS[0]), lease, keep=True)
+            (left,) = client[database]["sessions"].find().to_list()
+            assert left.keys() == {"_id", "sweep_at"}
+            assert [record async for record in store.all()] == []
+            assert await peek(store, IDS[0]) is None
+        assert client[database]["sessions"].count_documents({}) == 0
+
+
+async def test_what_is_too_large_or_against_a_rule_fails_alone(
+    store: MongoSessionStore, documents: Documents
+) -> None:
+    async with store:
+        documents.create_index("state.nickname", unique=True, sparse=True)
+        await put(store, "test:tim", {"nickname": "Tim"})
+        leases = await taken(store, *IDS[:5])
+        states: list[Document] = [
+            {"n": 1},
+            {"text": "x" * 2**24},
+            {"nickname": "Tim"},
+            {"text": "x" * 2**22},
+            {"n": 2},
+        ]
+        records = [
+            new_record(session_id, state) for session_id, state in zip(IDS[:5], states, strict=True)
+        ]
+        expected = [None, SessionStoreUnavailable, SessionStoreUnavailable, None, None]
+        assert await outcomes_of(store, records, leases) == expected
+        for lease, error in zip(leases, expected, strict=True):
+            if error is not None:
+                await store.release(lease.session_id, lease)
+        assert [
+            None if error is not None else record
+            for record, error in zip(records, expected, strict=True)
+        ] == [await peek(store, session_id) for session_id in IDS[:5]]
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        {"closeConnection": True},
+        {"errorCode": 13},
+        {"errorCode": 11602},
+        {"writeConcernError": {"code": 64, "errmsg": "no majority"}},
+    ],
+    ids=["connection-lost", "refused-as-a-whole", "stepped-down", "no-majority"],
+)
+async def test_what_stopped_a_command_may_have_stopped_it_half_way(
+    faulty_server: MongoServer, what: Document
+) -> None:
+    database = f"barback_test_{secrets.token_hex(6)}"
+    async with MongoSessionStore(faulty_server.url, database=database) as store:
+        leases = await taken(store, *IDS)
+        records = [new_record(session_id, {"n": 1}) for session_id in IDS]
+        with fault(faulty_server, "update", **what):
+            assert await outcomes_of(store, records, leases) == [CommitUnknown] * len(IDS)
+
+
+@pytest.mark.parametrize(
+    "what",
+    [{"closeConnection": True}, {"writeConcernError": {"code": 64, "errmsg": "no majority"}}],
+    ids=["not-applied", "applied"],
+)
+async def test_turns_whose_commits_were_lost_together_find_out(
+    faulty_server: MongoServer, what: Document
+) -> None:
+    database = f"barback_test_{secrets.token_hex(6)}"
+    store = MongoSessionStore(faulty_server.url, database=database)
+    async with Bot(session_store=store, initial_state={"n": 0}) as bot:
+        ready = asyncio.Barrier(len(IDS) + 1)
+
+        async def turn(session_id: str) -> None:
+            async with bot.conversation(session_id) as context:
+                await ready.wait()
+                context.set_state(n=context.state["n"] + 1)
+
+        turns = [asyncio.create_task(turn(session_id)) for session_id in IDS]
+        while ready.n_waiting < len(IDS):
+            await asyncio.sleep(0.01)
+        with fault(faulty_server, "update", **what):
+            await ready.wait()
+            await asyncio.gather(*turns)
+        for session_id in IDS:
+            async with bot.conversation(session_id) as context:
+                assert context.state == {"n": 1}
+
+
+@pytest.mark.parametrize("command", ["update", "find"])
+async def test_checkouts_that_failed_together_are_taken_again_by_the_same_leases(
+    faulty_server: MongoServer, command: str
+) -> None:
+    database = f"barback_test_{secrets.token_hex(6)}"
+    async with MongoSessionStore(faulty_server.url, database=database) as store:
+        leases = [lease_on(session_id) for session_id in IDS]
+        with fault(faulty_server, command, closeConnection=True):
+            answers = await asyncio.gather(
+                *(store.checkout(lease.session_id, lease) for lease in leases),
+                return_exceptions=True,
+            )
+        assert [type(answer) for answer in answers] == [SessionStoreUnavailable] * len(IDS)
+        assert len({id(answer) for answer in answers}) == len(IDS)
+        for lease in leases:
+            assert await store.checkout(lease.session_id, lease) is None
+
+
+async def test_a_cancelled_checkout_takes_nothing_from_the_others(
+    store: MongoSessionStore,
+) -> None:
+    async with store, Bot(session_store=store, initial_state={"n": 0}) as bot:
+
+        async def turn(session_id: str) -> None:
+            async with bot.conversation(session_id) as context:
+                context.set_state(n=context.state["n"] + 1)
+
+        for steps in range(12):
+            tasks = [asyncio.create_task(turn(session_id)) for session_id in IDS]
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            tasks[0].cancel()
+            await asyncio.gather(*tasks[1:])
+            await asyncio.wait(tasks)
+        await turn(IDS[0])  # nobody holds it
+        for session_id in IDS[1:]:
+            async with bot.conversation(session_id) as context:
+                assert context.state == {"n": 12}
+
+
+def test_a_reply_that_does_not_tell_of_all_tells_of_none() -> None:
+    refused = {"index": 1, "code": 121, "errmsg": "a rule"}
+    told = outcomes._read({"ok": 1, "n": 1, "writeErrors": [refused]}, 2)
+    assert told[0] is True
+    assert isinstance(told[1], pymongo.errors.WriteError)
+    for reply in ({"ok": 1, "n": 0, "writeErrors": [refused]}, {"ok": 1}, {"ok": 1, "n": 3}):
+        with pytest.raises(ProtocolError):
+            outcomes._read(reply, 2)
+
+
+def test_what_is_on_no_majority_is_said_of_what_was_applied_alone() -> None:
+    concern = {"code": 64, "errmsg": "no majority"}
+    refused = {"index": 0, "code": 11000, "errmsg": "…", "keyPattern": {"_id": 1}}
+    reply = {"ok": 1, "n": 1, "writeErrors": [refused], "writeConcernError": concern}
+    lost, unsure = outcomes._read(reply, 2)
+    assert outcomes.is_taken(lost)
+    assert isinstance(unsure, WriteConcernError)
