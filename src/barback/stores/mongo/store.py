@@ -73,7 +73,8 @@ class MongoSessionStore(LeasedStore):
     Leases go by the clock of the server (the router, in a sharded cluster). Expired sessions are
     removed by a TTL index, a day after their time. A key of the state that begins with `$`, or
     holds a dot, a NUL or a percent sign, has these as `%24`, `%2E`, `%00` and `%25`; an empty one
-    is `%`. A document may have 16 MB. A commit replaces the document as a whole.
+    is `%`. A document may have 16 MB. A commit replaces the document as a whole. What sessions ask
+    for in one step of the event loop leaves in one command.
     """
 
     name: ClassVar[str] = "mongodb"
