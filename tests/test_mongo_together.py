@@ -190,6 +190,67 @@ async def test_each_commit_has_its_own_outcome(
         ]
 
 
+async def test_a_lease_that_somebody_has_maimed_is_lost_and_its_record_is_not(
+    store: MongoSessionStore, documents: Documents
+) -> None:
+    async with store:
+        for session_id in IDS:
+            await put(store, session_id, {"n": 1})
+        leases = await taken(store, *IDS)
+        documents.update_one({"_id": IDS[2]}, {"$unset": {"lease.until": ""}})
+        records = [new_record(session_id, {"n": 2}) for session_id in IDS]
+        assert await outcomes_of(store, records, leases) == [
+            LeaseLost if session_id == IDS[2] else None for session_id in IDS
+        ]
+        found = documents.find().sort("_id", 1).to_list()
+        assert [each["state"]["n"] for each in found] == [2, 2, 1, 2, 2, 2]
+
+
+async def test_many_leases_are_given_back_in_one_command_or_two(
+    mongodb_url: str, database: str, documents: Documents
+) -> None:
+    commands = Commands()
+    client = pymongo.AsyncMongoClient[Document](mongodb_url, event_listeners=[commands])
+    async with client, MongoSessionStore(client, database=database) as store:
+
+        async def released(*leases: Lease) -> list[str]:
+            commands.names()
+            await asyncio.gather(*(store.release(each.session_id, each) for each in leases))
+            return commands.names()
+
+        known, new = IDS[:3], IDS[3:]
+        for session_id in known:
+            await put(store, session_id)
+        leases = await taken(store, *known)
+        other = lease_on(known[0], version=leases[0].version)
+        assert await released(*leases[1:], other) == ["update"]
+        assert [each["_id"] for each in documents.find({"lease": {"$exists": True}})] == known[:1]
+        assert await released(leases[0], *await taken(store, *new)) == ["delete", "update"]
+        assert documents.count_documents({}) == len(known)
+        # Nobody noted a version: what is there is kept, and what the lease has made is not.
+        leases = await taken(store, known[0], new[0])
+        leases[0].version = None
+        assert await released(*leases) == ["delete", "update"]
+        assert documents.count_documents({"lease": {"$exists": False}}) == len(known)
+        assert documents.count_documents({}) == len(known)
+
+
+async def test_leases_that_could_not_be_given_back_are_told_of_each_by_itself(
+    faulty_server: MongoServer,
+) -> None:
+    database = f"barback_test_{secrets.token_hex(6)}"
+    async with MongoSessionStore(faulty_server.url, database=database) as store:
+        leases = await taken(store, *IDS)
+        with fault(faulty_server, "delete", closeConnection=True):
+            answers = await asyncio.gather(
+                *(store.release(each.session_id, each) for each in leases), return_exceptions=True
+            )
+        assert [getattr(answer, "session_id", None) for answer in answers] == IDS
+        assert {type(answer) for answer in answers} == {SessionStoreUnavailable}
+        await asyncio.gather(*(store.release(each.session_id, each) for each in leases))
+        assert await asyncio.gather(*(peek(store, each) for each in IDS)) == [None] * len(IDS)
+
+
 async def test_a_commit_after_a_destruction_can_not_be_sent_again_to_more_effect(
     store: MongoSessionStore, documents: Documents
 ) -> None:

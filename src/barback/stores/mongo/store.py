@@ -175,15 +175,11 @@ class MongoSessionStore(LeasedStore):
             return self._closed(record.id)
         return self._together.commit(record, lease, keep=keep)
 
-    async def release(self, session_id: str, lease: Lease) -> None:
+    def release(self, session_id: str, lease: Lease) -> Operation[None]:
         """See `LeasedStore.release`. One trip, if `lease.version` is that of what was read."""
-        mine = held(session_id, lease)
-        with self._asked(session_id) as sessions:
-            if lease.version is None:
-                removed = await sessions.delete_one({**mine, **NOTHING_YET})
-                if removed.deleted_count:
-                    return
-            await sessions.update_one(mine, {"$unset": {"lease": ""}})
+        if self._together is None:
+            return self._closed(session_id)
+        return self._together.release(session_id, lease)
 
     async def renew(self, leases: Sequence[Lease]) -> list[Lease]:
         """See `LeasedStore.renew`. One trip, unless some were lost."""

@@ -1,10 +1,10 @@
-"""Together: checkouts and commits of many sessions, each kind in one command."""
+"""Together: checkouts, commits and releases of many sessions, each kind in one command."""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from barback.errors import BarbackError, SessionStoreUnavailable, SessionUnreadable
@@ -18,7 +18,7 @@ from barback.stores.mongo.updates import NOTHING_LEFT, NOTHING_YET, held, replac
 from barback.stores.trips import Asked, Trips
 
 with needs_extra("mongo"):
-    from pymongo import ReturnDocument
+    from pymongo import DeleteOne, ReturnDocument, UpdateOne
     from pymongo import errors as mongo_errors
 
 if TYPE_CHECKING:
@@ -39,12 +39,12 @@ SIZE: Final = 64  # operations in one: a server carries them out one after anoth
 
 @dataclass(slots=True)
 class _Request:
-    """One update, for the session of a lease, and when it must be answered."""
+    """What is asked for a session: by which lease, what is to be updated, and until when."""
 
     session_id: str
     lease: Lease
-    update: Document
     deadline: float
+    update: Document = field(default_factory=dict)
 
 
 class Together:
@@ -59,21 +59,27 @@ class Together:
         at_once = min(SIDE_BY_SIDE, connections)
         self._checkouts = Trips[_Request](self._check_out, side_by_side=at_once, size=SIZE)
         self._commits = Trips[_Request](self._commit, side_by_side=at_once, size=SIZE)
+        self._releases = Trips[_Request](self._release, side_by_side=at_once, size=SIZE)
 
     def checkout(self, session_id: str, lease: Lease) -> Operation[Record | None]:
         """See `LeasedStore.checkout`."""
         update = taking(session_id, lease)
-        return self._checkouts.ask(_Request(session_id, lease, update, self._deadline()))
+        return self._checkouts.ask(_Request(session_id, lease, self._deadline(), update))
 
     def commit(self, record: Record, lease: Lease, *, keep: bool) -> Operation[None]:
         """See `LeasedStore.commit`."""
         update = replacing(record, lease, keep=keep)
-        return self._commits.ask(_Request(record.id, lease, update, self._deadline()))
+        return self._commits.ask(_Request(record.id, lease, self._deadline(), update))
+
+    def release(self, session_id: str, lease: Lease) -> Operation[None]:
+        """See `LeasedStore.release`."""
+        return self._releases.ask(_Request(session_id, lease, self._deadline()))
 
     async def close(self) -> None:
         """Wait for what is under way."""
         await self._checkouts.close()
         await self._commits.close()
+        await self._releases.close()
 
     def _deadline(self) -> float:
         return asyncio.get_running_loop().time() + self._asking.timeout
@@ -114,9 +120,9 @@ class Together:
         return record_of(found, store=self._store)
 
     async def _give_back(self, request: _Request) -> None:
+        """The lease of what cannot be read; else it ends by itself."""
         with suppress(SessionStoreUnavailable), self._asking.once(request.session_id) as sessions:
-            mine = held(request.session_id, request.lease)
-            await sessions.update_one(mine, {"$unset": {"lease": ""}})
+            await sessions.update_one(*_given_back(request))
 
     async def _commit(self, trip: list[Asked[_Request]]) -> None:
         trip, seconds = self._in_time(trip)
@@ -136,6 +142,20 @@ class Together:
                 operation.fail(answers.lost(self._store, session_id))
             else:
                 operation.fail(self._asking.failure(outcome, session_id, writing=True))
+
+    async def _release(self, trip: list[Asked[_Request]]) -> None:
+        trip, seconds = self._in_time(trip)
+        if not trip:
+            return
+        try:
+            with self._asking.within(seconds) as sessions:
+                await _release_each(sessions, [operation.request for operation in trip])
+        except FAILURES as error:
+            for operation in trip:
+                operation.fail(self._asking.failure(error, operation.request.session_id))
+            return
+        for operation in trip:
+            operation.succeed(None)
 
     async def _clear_away(self, session_ids: list[str]) -> None:
         """What commits have left where their sessions were destroyed; else it is swept."""
@@ -188,6 +208,27 @@ async def _take_each(
         documents.get(request.session_id) if isinstance(outcome, bool) else outcome
         for request, outcome in ended
     ]
+
+
+async def _release_each(sessions: AsyncCollection[Document], requests: list[_Request]) -> None:
+    """What only the lease has made is removed, where nothing else has been written since."""
+    made = [request for request in requests if request.lease.version is None]
+    kept = [request for request in requests if request.lease.version is not None]
+    if made:
+        empty = [
+            DeleteOne({**held(request.session_id, request.lease), **NOTHING_YET})
+            for request in made
+        ]
+        removed = await sessions.bulk_write(empty, ordered=False)
+        if removed.deleted_count < len(made):
+            kept += made
+    if kept:
+        updates = [UpdateOne(*_given_back(request)) for request in kept]
+        await sessions.bulk_write(updates, ordered=False)
+
+
+def _given_back(request: _Request) -> tuple[Document, Document]:
+    return held(request.session_id, request.lease), {"$unset": {"lease": ""}}
 
 
 def _is_of(document: Document, lease: Lease) -> bool:
