@@ -190,6 +190,24 @@ async def test_each_commit_has_its_own_outcome(
         ]
 
 
+async def test_the_leases_of_many_that_cannot_be_read_are_given_back_in_one_command(
+    mongodb_url: str, database: str, documents: Documents
+) -> None:
+    commands = Commands()
+    client = pymongo.AsyncMongoClient[Document](mongodb_url, event_listeners=[commands])
+    async with client, MongoSessionStore(client, database=database) as store:
+        for session_id in IDS:
+            await put(store, session_id)
+        documents.update_many({"_id": {"$in": IDS[1:]}}, {"$set": {"created_at": "yesterday"}})
+        commands.names()
+        answers = await asyncio.gather(
+            *(store.checkout(each, lease_on(each)) for each in IDS), return_exceptions=True
+        )
+        assert [type(answer) for answer in answers] == [Record] + [SessionUnreadable] * 5
+        assert commands.names() == ["update", "find", "update"]
+        assert [each["_id"] for each in documents.find({"lease": {"$exists": True}})] == IDS[:1]
+
+
 async def test_a_lease_that_somebody_has_maimed_is_lost_and_its_record_is_not(
     store: MongoSessionStore, documents: Documents
 ) -> None:

@@ -36,6 +36,9 @@ __all__ = ["Together"]
 SIDE_BY_SIDE: Final = 8  # trips of each kind: what is asked for while so many are out shares one
 SIZE: Final = 64  # operations in one: a server carries them out one after another
 
+Found = dict[str, Any] | Exception | None
+"""The session's document after a checkout, whoever has it; or why there is none."""
+
 
 @dataclass(slots=True)
 class _Request:
@@ -102,8 +105,9 @@ class Together:
                 unreadable.append((operation, error))
             except BarbackError as error:
                 operation.fail(error)
+        if unreadable:
+            await self._give_back([operation.request for operation, _ in unreadable])
         for operation, unread in unreadable:
-            await self._give_back(operation.request)
             operation.fail(unread)
 
     def _taken(self, request: _Request, found: Found) -> Record | None:
@@ -119,10 +123,10 @@ class Together:
             return None
         return record_of(found, store=self._store)
 
-    async def _give_back(self, request: _Request) -> None:
-        """The lease of what cannot be read; else it ends by itself."""
-        with suppress(SessionStoreUnavailable), self._asking.once(request.session_id) as sessions:
-            await sessions.update_one(*_given_back(request))
+    async def _give_back(self, requests: list[_Request]) -> None:
+        """The leases of what cannot be read; else they end by themselves."""
+        with suppress(SessionStoreUnavailable), self._asking.once() as sessions:
+            await _unlease(sessions, requests)
 
     async def _commit(self, trip: list[Asked[_Request]]) -> None:
         trip, seconds = self._in_time(trip)
@@ -176,9 +180,6 @@ class Together:
         return going, min((each.request.deadline for each in going), default=now) - now
 
 
-Found = dict[str, Any] | Exception | None
-
-
 async def _take_one(
     sessions: AsyncCollection[Document], requests: list[_Request]
 ) -> Sequence[Found]:
@@ -223,12 +224,15 @@ async def _release_each(sessions: AsyncCollection[Document], requests: list[_Req
         if removed.deleted_count < len(made):
             kept += made
     if kept:
-        updates = [UpdateOne(*_given_back(request)) for request in kept]
-        await sessions.bulk_write(updates, ordered=False)
+        await _unlease(sessions, kept)
 
 
-def _given_back(request: _Request) -> tuple[Document, Document]:
-    return held(request.session_id, request.lease), {"$unset": {"lease": ""}}
+async def _unlease(sessions: AsyncCollection[Document], requests: list[_Request]) -> None:
+    updates = [
+        UpdateOne(held(request.session_id, request.lease), {"$unset": {"lease": ""}})
+        for request in requests
+    ]
+    await sessions.bulk_write(updates, ordered=False)
 
 
 def _is_of(document: Document, lease: Lease) -> bool:
