@@ -56,7 +56,7 @@ class Aside:
     def discard(self) -> None:
         """Remove the file, if it has not taken its place."""
         with suppress(OSError):  # whoever opens the folder later clears it away
-            os.unlink(self.path)  # noqa: PTH108 - a Path would intern the name, perhaps for ever
+            os.unlink(self.path)
 
     def _fail(self, error: OSError) -> None:
         self.error = error
