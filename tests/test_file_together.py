@@ -9,6 +9,7 @@ import stat
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from barback.errors import (
@@ -127,6 +128,59 @@ async def test_of_commits_that_meet_each_fails_alone(tmp_path: Path) -> None:
         for lease in (full, bad):
             with pytest.raises(SessionBusy):
                 await store.checkout(lease.session_id, lease_on(lease.session_id))
+
+
+async def test_a_record_of_which_no_text_can_be_made_is_nothing_to_the_others(
+    tmp_path: Path,
+) -> None:
+    async with FileSessionStore(tmp_path) as store:
+        first, bad, last = await held(store, NAMES[:3])
+        written = [record_of(NAMES[0]), record_of(NAMES[2])]
+        asked = [store.commit(written[0], first)]
+        with pytest.raises(msgspec.DecodeError):
+            await store.commit(msgspec.structs.replace(record_of(NAMES[1]), state=b'{"n":'), bad)
+        asked.append(store.commit(written[1], last))
+        assert await asyncio.gather(*asked) == [None, None]
+        assert written == [await peek(store, name) for name in (NAMES[0], NAMES[2])]
+        assert asides(tmp_path) == []
+
+
+@pytest.mark.parametrize("step", ["fill", "flush"])
+async def test_a_file_aside_that_fails_unforeseen_fails_alone_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Memory may run out anywhere."""
+    doomed: set[int] = set()
+    flush = os.fsync
+
+    class Short(RecordFiles):
+        def _fill(self, descriptor: int, data: bytes) -> None:
+            if b'"test:5"' in data:
+                doomed.add(descriptor)
+                if step == "fill":
+                    raise MemoryError
+            super()._fill(descriptor, data)
+
+    def fsync(descriptor: int) -> None:
+        if descriptor in doomed:
+            doomed.remove(descriptor)
+            raise MemoryError
+        flush(descriptor)
+
+    store = FileSessionStore(tmp_path)
+    store._new_files = partial(store._new_files, records=Short)
+    async with store:
+        leases = await held(store, NAMES)
+        if step == "flush":
+            monkeypatch.setattr(os, "fsync", fsync)
+        written, answers = await asyncio.wait_for(committed(store, leases), 30)
+        refused = answers.pop(5)
+        assert isinstance(refused, SessionStoreUnavailable)
+        assert "MemoryError" in str(refused)
+        assert answers == [None] * 11
+        assert asides(tmp_path) == []
+        del written[5]
+        assert [await peek(store, name) for name in NAMES if name != "test:5"] == written
 
 
 async def test_a_session_whose_lock_another_holds_keeps_none_of_the_others_locked(

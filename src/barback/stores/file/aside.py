@@ -27,7 +27,7 @@ class Aside:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.error: OSError | None = None
+        self.error: Exception | None = None
         self._descriptor: int | None = None
 
     def write(self, fill: Callable[[int], None]) -> None:
@@ -35,14 +35,9 @@ class Aside:
         try:
             self._descriptor = os.open(self.path, NEW, 0o600)
             fill(self._descriptor)
-        except OSError as error:
-            self._fail(error)
-        except BaseException:
-            self._close()
-            self.discard()
-            raise
-        else:
             start_flushing(self._descriptor)
+        except Exception as error:  # noqa: BLE001 - it is this file's alone
+            self._fail(error)
 
     def flush(self) -> None:
         """Wait for the disk, and close the file."""
@@ -50,7 +45,7 @@ class Aside:
             try:
                 os.fsync(self._descriptor)
                 self._close()
-            except OSError as error:
+            except Exception as error:  # noqa: BLE001 - the same
                 self._fail(error)
 
     def discard(self) -> None:
@@ -58,7 +53,7 @@ class Aside:
         with suppress(OSError):  # whoever opens the folder later clears it away
             os.unlink(self.path)
 
-    def _fail(self, error: OSError) -> None:
+    def _fail(self, error: Exception) -> None:
         self.error = error
         with suppress(OSError):
             self._close()

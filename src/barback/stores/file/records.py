@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-__all__ = ["OURS", "RecordFiles", "Sight", "file_name", "file_path"]
+__all__ = ["OURS", "RecordFiles", "Sight", "as_text", "file_name", "file_path"]
 
 logger = logging.getLogger("barback")
 
@@ -136,9 +136,12 @@ class RecordFiles:
         except OSError:
             return None
 
-    def prepare(self, written: Iterable[tuple[str, Record]]) -> list[Aside]:
-        """Write each record to a file aside; the disk is waited for once they are all begun."""
-        asides = [self._begin(path, _as_text(record)) for path, record in written]
+    def prepare(self, written: Iterable[tuple[str, bytes]]) -> list[Aside]:
+        """Write each text to a file aside; the disk is waited for once they are all begun.
+
+        What cannot be written keeps none of the others from it: see `check_written`.
+        """
+        asides = [self._begin(path, text) for path, text in written]
         self._flushers.flush(asides)
         return asides
 
@@ -161,7 +164,7 @@ class RecordFiles:
         """
         try:
             sync(self._folder)
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it was, nobody knows
             self._doubts += 1
             return {session_id: self._doubtful(session_id, error) for session_id in session_ids}
         return {}
@@ -295,18 +298,18 @@ class RecordFiles:
             raise self._unavailable(message, session_id) from error
         self._settled = max(self._settled, doubts)
 
-    def _doubtful(self, session_id: str, error: OSError) -> CommitUnknown:
+    def _doubtful(self, session_id: str, error: Exception) -> CommitUnknown:
         message = (
             f"Session {session_id!r} was changed in {self._folder}, but whether the change would "
-            f"outlive a crash of the machine is not known: {error.strerror}."
+            f"outlive a crash of the machine is not known: {_reason(error)}."
         )
         unknown = CommitUnknown(message, session_id=session_id, store=self._store)
         unknown.__cause__ = error
         return unknown
 
-    def _not_written(self, session_id: str, error: OSError) -> SessionStoreUnavailable:
+    def _not_written(self, session_id: str, error: Exception) -> SessionStoreUnavailable:
         message = (
-            f"Session {session_id!r} was not written to {self._folder}: {error.strerror}. It is as "
+            f"Session {session_id!r} was not written to {self._folder}: {_reason(error)}. It is as "
             f"it was. See that the disk has room and lets this process write."
         )
         return self._unavailable(message, session_id)
@@ -327,6 +330,11 @@ def _id_within(data: bytes) -> str:
         return _named.decode(data).id
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return ""  # `Record.decode` will say what is wrong
+
+
+def _reason(error: Exception) -> str:
+    said = error.strerror if isinstance(error, OSError) else None
+    return said or type(error).__name__
 
 
 def _sight(status: os.stat_result) -> Sight:
@@ -352,7 +360,7 @@ def _readable(session_id: str) -> str:
     return re.sub("^-|[^A-Za-z0-9_-]", "_", session_id)[:40].lower()
 
 
-def _as_text(record: Record) -> bytes:
+def as_text(record: Record) -> bytes:
     """The record as lines that a person can read."""
     data = record.encode()
     # White space of the state's own would not come back from between those lines.

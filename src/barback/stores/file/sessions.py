@@ -125,7 +125,8 @@ class SessionFiles:
             leases.take(place.session_id, lease)
             record, sight = self._records.look(place.path, place.session_id)
             leases.save()
-        self._note(place, lease, record, sight)
+        if record is not None:
+            self._note(place, lease, record.version, sight)
         return record
 
     def commit(self, place: Place, asked_at: float, aside: Aside, lease: Lease) -> None:
@@ -143,13 +144,13 @@ class SessionFiles:
         self,
         place: Place,
         asked_at: float,
-        record: Record,
+        version: int,
         lease: Lease,
         keep: bool,  # noqa: FBT001 - a thread is given no keywords
     ) -> None:
         """The second half, when the record is durable: keep the lease, or give it back."""
         if keep:
-            self._note(place, lease, record, self._records.sight(place.path))
+            self._note(place, lease, version, self._records.sight(place.path))
         else:
             self._seen.pop(place.session_id, None)
         try:
@@ -220,7 +221,8 @@ class SessionFiles:
             job.aside = aside
         placed = []
         for job in commits.values():
-            done[job] = answer = self._try(job, job.aside, job.arguments[1])
+            _, _, lease, _ = job.arguments
+            done[job] = answer = self._try(job, job.aside, lease)
             if answer is None:
                 placed.append(job)
             elif answer is not LATER and job.aside is not None:
@@ -233,13 +235,14 @@ class SessionFiles:
             if unknown:
                 done[job] = unknown[job.place.session_id]
             else:
-                job.do = SessionFiles.finish  # which is left to do, if it cannot be done now
+                # Which is left to do, if it cannot be done now.
+                job.do, job.arguments = SessionFiles.finish, job.arguments[1:]
                 done[job] = self._try(job, *job.arguments)
 
-    def _note(self, place: Place, lease: Lease, record: Record | None, sight: Sight) -> None:
+    def _note(self, place: Place, lease: Lease, version: int, sight: Sight) -> None:
         """Remember what was read under a lease; a file that stays the same is read once."""
-        if record is not None and sight is not None:
-            self._seen[place.session_id] = _Seen(lease.token, record.version, sight)
+        if sight is not None:
+            self._seen[place.session_id] = _Seen(lease.token, version, sight)
             if len(self._seen) > NOTED:
                 self._seen.pop(next(iter(self._seen)), None)
 

@@ -17,7 +17,7 @@ from barback.stores import answers
 from barback.stores.base import ONE_YEAR, LeasedStore, duration
 from barback.stores.ferry import Ferry
 from barback.stores.file.leases import SHARDS
-from barback.stores.file.records import RecordFiles, file_path
+from barback.stores.file.records import RecordFiles, as_text, file_path
 from barback.stores.file.sessions import Job, Place, SessionFiles
 from barback.stores.url import parse_url
 from barback.stores.worker import Worker
@@ -152,7 +152,8 @@ class FileSessionStore(LeasedStore):
 
     def commit(self, record: Record, lease: Lease, *, keep: bool = False) -> Awaitable[None]:
         """See `LeasedStore.commit`. Raises `SessionUnreadable` rather than replace such a file."""
-        return self._ask(SessionFiles.commit, record.id, record, lease, keep)
+        text = as_text(record)  # here: what cannot be made text of is nothing to the others
+        return self._ask(SessionFiles.commit, record.id, text, record.version, lease, keep)
 
     def release(self, session_id: str, lease: Lease) -> Awaitable[None]:
         """See `LeasedStore.release`."""
