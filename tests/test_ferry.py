@@ -34,11 +34,19 @@ class Port:
         self.late = ""
         self.departed = threading.Semaphore(0)
         self.gate = threading.Event()
+        self.closed = 0
         if not held:
             self.gate.set()
 
     def ask(self, word: str) -> Said:
         return self.ferry.ask(Said(word))
+
+    def close(self) -> Operation[None]:
+        return self.ferry.close(self.shut)
+
+    def shut(self) -> None:
+        self.closed += 1
+        self.threads.add(threading.current_thread().name)
 
     def carry(self, load: Sequence[Said]) -> list[object]:
         words = [operation.word for operation in load]
@@ -65,8 +73,8 @@ async def port(**options: Any) -> AsyncIterator[Port]:
         yield opened
     finally:
         opened.gate.set()
-        await opened.ferry.close()
-        await asyncio.to_thread(opened.worker.close)
+        if not opened.closed:
+            await opened.close()
 
 
 async def test_what_is_asked_for_during_a_trip_shares_the_next() -> None:
@@ -127,7 +135,7 @@ async def test_what_is_left_for_later_goes_first_on_the_next_trip_and_holds_up_n
         await there.has_departed()
         there.late = "late"
         asked = [there.ask(word) for word in ("late", "b", "c", "d")]
-        closing = asyncio.ensure_future(there.ferry.close())
+        closing = there.close()
         there.gate.set()
         assert [await each for each in (first, *asked)] == ["A", "LATE", "B", "C", "D"]
         assert there.loads == [["a"], ["late", "b"], ["late", "c", "d"]]
@@ -144,31 +152,52 @@ async def test_what_nobody_waits_for_any_more_is_carried_out_all_the_same() -> N
         assert await again == "GONE"
 
 
-async def test_closing_waits_for_every_answer() -> None:
-    async with port(held=True) as there:
+async def test_closing_comes_last_and_on_the_thread() -> None:
+    async with port(held=True, size=1) as there:
         asked = [there.ask("a")]
         await there.has_departed()
-        asked.append(there.ask("b"))
-        closing = asyncio.ensure_future(there.ferry.close())
+        there.late = "b"
+        asked += [there.ask("b"), there.ask("c")]
+        closing = there.close()
+        expected: list[asyncio.Future[Any]] = [*(each.answer for each in asked), closing.answer]
+        answered: list[asyncio.Future[Any]] = []
+        for answer in expected:
+            answer.add_done_callback(answered.append)
         await asyncio.sleep(0)
-        assert not closing.done()
+        assert answered == []
         there.gate.set()
-        await closing
-        assert all(each.answer.done() for each in asked)
-        await there.ferry.close()
+        await closing.done()
+        assert answered == expected
+        assert there.closed == 1
+        assert there.threads == {"port"}
+        await asyncio.to_thread(there.worker.close)  # the thread has ended, or does so by itself
 
 
-async def test_a_closing_that_is_cancelled_is_no_harm_to_another() -> None:
+async def test_a_closing_that_nobody_awaits_any_more_goes_on() -> None:
     async with port(held=True) as there:
         asked = there.ask("a")
-        first, second = (asyncio.ensure_future(there.ferry.close()) for _ in range(2))
+        closing = there.close()
+        first = asyncio.ensure_future(closing)
         await asyncio.sleep(0)
         first.cancel()
         with pytest.raises(asyncio.CancelledError):
             await first
+        others = [asyncio.ensure_future(closing.done()) for _ in range(2)]
+        await asyncio.sleep(0)
+        assert not any(other.done() for other in others)
         there.gate.set()
-        await second
+        await asyncio.gather(*others)
+        assert there.closed == 1
         assert await asked == "A"
+
+
+async def test_what_a_trip_raises_does_not_keep_it_from_being_closed() -> None:
+    async with port() as there:
+        lost, closing = there.ask("fatal"), there.close()
+        await closing
+        assert there.closed == 1
+        with pytest.raises(LookupError, match="fatal"):
+            await lost
 
 
 def test_an_event_loop_that_ended_holds_up_nobody_on_the_next() -> None:
@@ -183,13 +212,37 @@ def test_an_event_loop_that_ended_holds_up_nobody_on_the_next() -> None:
         asked = there.ask("next")
         there.gate.set()
         answer = await asyncio.wait_for(asked.answer, 10)
-        await asyncio.wait_for(there.ferry.close(), 10)
+        await asyncio.wait_for(there.close().answer, 10)
         return answer
 
     left = asyncio.run(leave())
     assert asyncio.run(use_again()) == "NEXT"
     assert there.loads == [["under way"], ["behind it", "next"]]
+    assert there.closed == 1
     assert not any(each.answer.done() for each in left)
+
+
+def test_each_event_loop_gets_its_own_answers() -> None:
+    """One may stand still while another is used, and go on later."""
+    there = Port(held=True)
+    standing, other = asyncio.new_event_loop(), asyncio.new_event_loop()
+
+    async def ask(*words: str) -> list[Said]:
+        return [there.ask(word) for word in words]
+
+    async def answer(asked: list[Said]) -> list[str]:
+        return [await asyncio.wait_for(each.answer, 10) for each in asked]
+
+    first = standing.run_until_complete(ask("a", "b"))
+    second = other.run_until_complete(ask("c"))
+    ended = asyncio.run(ask("d"))
+    there.gate.set()
+    assert other.run_until_complete(answer(second)) == ["C"]
+    assert standing.run_until_complete(answer(first)) == ["A", "B"]
+    assert not ended[0].answer.done()
+    standing.run_until_complete(answer(standing.run_until_complete(ask("e"))))
+    for loop in (standing, other):
+        loop.close()
     there.worker.close()
 
 
@@ -202,6 +255,5 @@ async def test_without_a_thread_nothing_is_asked_for(monkeypatch: pytest.MonkeyP
             patched.setattr(threading.Thread, "start", refuse)
             with pytest.raises(RuntimeError, match="new thread"):
                 there.ask("a")
-            await there.ferry.close()
         assert await there.ask("b") == "B"
         assert there.loads == [["b"]]

@@ -376,10 +376,17 @@ async def test_a_closed_store_can_be_opened_again(tmp_path: Path) -> None:
 
 async def test_no_thread_is_left_after_closing(tmp_path: Path) -> None:
     async with FileSessionStore(tmp_path) as store:
-        await asyncio.gather(*(read(store, f"test:{number}") for number in range(20)))
+        leases = [await held(store, f"test:{number}") for number in range(20)]
+        written = [record_of(lease.session_id) for lease in leases]
+        pairs = zip(written, leases, strict=True)
+        await asyncio.gather(*(store.commit(*pair) for pair in pairs))
+        await all_of(store)
+        opened = threads()
+        assert {one.name.rpartition("-")[2] for one in opened} >= {"file", "list", "flush"}
     with pytest.raises(SessionStoreUnavailable):
         await FileSessionStore(tmp_path / ".lock").init()
-    assert [one.name for one in threading.enumerate() if one.name.startswith("barback")] == []
+    await ended(opened + threads())
+    assert threads() == []
 
 
 async def test_a_folder_is_free_though_a_copy_of_its_lock_file_is_open(tmp_path: Path) -> None:
@@ -989,8 +996,7 @@ async def test_closing_waits_for_a_write_on_its_way(
         await closing
     Gated.gate.set()
     await writing
-    # The cancelled closing goes on by itself.
-    await asyncio.gather(*asyncio.all_tasks().difference([asyncio.current_task()]))
+    await store.close()  # waits for the cancelled one, which goes on by itself
     stray(tmp_path)
     async with FileSessionStore(tmp_path) as reopened:
         assert asides(tmp_path) == [], "the folder was not given back"
@@ -1042,10 +1048,11 @@ async def test_what_a_cancelled_closing_still_does_is_nothing_to_the_next_openin
     assert try_lock(lease_file)
     writing = store.commit(record_of(), lease)
     await cancelled(asyncio.create_task(store.close()))
+    earlier = threads()
     await store.init()
     os.close(lease_file)
     await writing
-    await others_done()  # the closing, which has given back what was its own
+    await ended(earlier)  # the closing, which has given back what was its own
     await assert_open(store, tmp_path)
     assert record_of() == await read(store)
     await store.close()
@@ -1063,11 +1070,12 @@ async def test_what_a_cancelled_opening_still_does_is_nothing_to_the_next_one(
     await asyncio.sleep(0)  # it waits until it can give the folder back
     assert not opening.done()
     await cancelled(opening)
+    earlier = threads()
     next_one = asyncio.create_task(gated.init())
     await asyncio.to_thread(Gated.arrived.acquire)
     Gated.gate.set()
     store = await next_one
-    await others_done()
+    await ended(earlier)
     await assert_open(store, tmp_path)
     await store.close()
     async with FileSessionStore(tmp_path):
@@ -1082,8 +1090,15 @@ async def cancelled(task: asyncio.Task[Any]) -> None:
         await task
 
 
-async def others_done() -> None:
-    await asyncio.gather(*asyncio.all_tasks().difference([asyncio.current_task()]))
+def threads() -> list[threading.Thread]:
+    return [one for one in threading.enumerate() if one.name.startswith("barback")]
+
+
+async def ended(some: list[threading.Thread]) -> None:
+    """They answer first, and then end."""
+    for thread in some:
+        await asyncio.to_thread(thread.join, 10)
+        assert not thread.is_alive()
 
 
 async def assert_open(store: FileSessionStore, folder: Path) -> None:

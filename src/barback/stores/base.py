@@ -87,9 +87,8 @@ class _Store(ABC):
     """Its place, as a repr shows it: a folder, a server's address; no password."""
 
     _users: int = 0
-    _interested: int = 0
-    _opening: asyncio.Lock | None = None
     _home: tuple[int, ReferenceType[asyncio.AbstractEventLoop]] | None = None
+    _door: _Door | None = None
 
     @abstractmethod
     async def init(self) -> Self:
@@ -124,21 +123,23 @@ class _Store(ABC):
     @asynccontextmanager
     async def _one_at_a_time(self) -> AsyncIterator[None]:
         """Opening waits for closing, and the other way about."""
-        self._forget_who_is_gone()
-        if self._opening is None:
-            self._opening = asyncio.Lock()
-        self._interested += 1
+        loop, door = asyncio.get_running_loop(), self._door
+        self._forget_who_is_gone(loop)
+        if door is None or door.loop is not loop:
+            # Who stood in it on another event loop, which has ended, keeps nobody waiting.
+            door = self._door = _Door(loop)
+        door.interested += 1
         try:
-            async with self._opening:
+            async with door.lock:
                 yield
         finally:
-            self._interested -= 1
-            if self._interested == 0:
-                self._opening = None  # it belongs to this event loop; the next may be another
+            door.interested -= 1
+            if door.interested == 0 and door is self._door:
+                self._door = None
 
-    def _forget_who_is_gone(self) -> None:
+    def _forget_who_is_gone(self, running: asyncio.AbstractEventLoop) -> None:
         """Users whose event loop has ended without them, or is a parent's, are users no more."""
-        home = os.getpid(), ref(asyncio.get_running_loop())
+        home = os.getpid(), ref(running)
         if home == self._home:
             return
         if self._home is not None:
@@ -146,8 +147,7 @@ class _Store(ABC):
             theirs = loop()
             if process == home[0] and theirs is not None and not theirs.is_closed():
                 return
-            self._users = self._interested = 0
-            self._opening = None
+            self._users = 0
         self._home = home
 
     def __repr__(self) -> str:
@@ -165,6 +165,15 @@ class _Store(ABC):
         trace: TracebackType | None,
     ) -> None:
         await self.relinquish()
+
+
+class _Door:
+    """Through which users of one event loop come and go, one at a time."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.lock = asyncio.Lock()
+        self.interested = 0
 
 
 class SessionStore(_Store):
@@ -209,7 +218,9 @@ class LeasedStore(_Store):
     """What a turn speaks to; a driver for any number of processes implements it itself.
 
     Methods may be `async def`, or plain functions that return an `Operation`: what was once asked
-    for is carried out even if the task that awaits it is cancelled.
+    for is carried out even if the task that awaits it is cancelled. Where the event loop or the
+    process ends, nobody is left to be answered: what was on its way then is done or is not, as in
+    a crash, each operation all or nothing.
     """
 
     sweeps_itself: ClassVar[bool] = False

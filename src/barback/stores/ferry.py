@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from barback.stores.operation import Operation
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Sequence
 
     from barback.stores.worker import Worker
@@ -33,6 +33,9 @@ class Ferry(Generic[Q]):
 
     A trip costs two messages, one there and one back, however many operations are on it: no task,
     and no future but those of the operations.
+
+    An event loop that ends leaves its operations behind. They are carried out all the same, unless
+    the process ends first, and keep nobody waiting: neither the next event loop, nor who closes.
     """
 
     def __init__(
@@ -44,19 +47,12 @@ class Ferry(Generic[Q]):
         self._waiting: deque[Q] = deque()
         self._later: list[Q] = []  # the thread's own
         self._called = False
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._unanswered = 0
-        self._emptied: asyncio.Future[None] | None = None
 
     def ask(self, operation: Q) -> Q:
         """Take the operation along. It is carried out even if nobody awaits it.
 
         Raises `RuntimeError` if the thread cannot be started: then it was not asked for.
         """
-        loop = operation.answer.get_loop()
-        if loop is not self._loop:
-            # What another left behind when it ended is never answered, and holds up nobody.
-            self._loop, self._unanswered, self._emptied = loop, 0, None
         self._waiting.append(operation)
         if not self._called:
             self._called = True
@@ -66,16 +62,22 @@ class Ferry(Generic[Q]):
                 self._called = False
                 self._waiting.pop()
                 raise
-        self._unanswered += 1
         return operation
 
-    async def close(self) -> None:
-        """Wait until everything that was asked for has been answered."""
-        loop = asyncio.get_running_loop()
-        while self._unanswered and loop is self._loop:
-            if self._emptied is None:
-                self._emptied = loop.create_future()
-            await asyncio.shield(self._emptied)
+    def close(self, last: Callable[[], None]) -> Operation[None]:
+        """Carry everything that was asked for, then do `last` on the thread, which ends with it.
+
+        That is done even if nobody awaits it. Its answer comes after all others. Nothing may be
+        asked for after this.
+        """
+        return self._worker.finish(self._empty, last)
+
+    def _empty(self, last: Callable[[], None]) -> None:
+        try:
+            while self._waiting or self._later:
+                self._travel()
+        finally:
+            last()
 
     def _travel(self) -> None:
         """There and back, on the thread."""
@@ -95,22 +97,20 @@ class Ferry(Generic[Q]):
         if (self._later or waiting) and not self._called:
             self._called = True
             self._worker.post(self._travel)
-        loop = load[-1].answer.get_loop()
-        with suppress(RuntimeError):  # the event loop has been closed, and nobody awaits them
-            loop.call_soon_threadsafe(self._arrived, loop, load, answers)
+        # One of them, but where another event loop has ended, or stands still, with some under way.
+        for loop in {operation.answer.get_loop() for operation in load}:
+            with suppress(RuntimeError):  # it has been closed, and nobody awaits them
+                loop.call_soon_threadsafe(_arrived, loop, load, answers)
         del answers  # or an error would hold this frame, which holds it
 
-    def _arrived(
-        self, loop: asyncio.AbstractEventLoop, load: list[Q], answers: Sequence[object]
-    ) -> None:
-        for operation, answer in zip(load, answers, strict=True):
-            if answer is LATER or operation.answer.get_loop() is not loop:
-                continue  # or its own has ended
-            self._unanswered -= 1
-            if isinstance(answer, BaseException):
-                operation.fail(answer)
-            else:
-                operation.succeed(answer)
-        if not self._unanswered and self._emptied is not None:
-            self._emptied.set_result(None)
-            self._emptied = None
+
+def _arrived(
+    loop: asyncio.AbstractEventLoop, load: Sequence[Operation[Any]], answers: Sequence[object]
+) -> None:
+    for operation, answer in zip(load, answers, strict=True):
+        if answer is LATER or operation.answer.get_loop() is not loop:
+            continue
+        if isinstance(answer, BaseException):
+            operation.fail(answer)
+        else:
+            operation.succeed(answer)

@@ -52,6 +52,14 @@ class Operation(Generic[T]):
         self._late = self._late or (None, asyncio.CancelledError())
         self.answer.cancel()
 
+    async def done(self) -> None:
+        """Wait for the answer, whatever it is and whoever awaits it.
+
+        Only on its own event loop: that of another may have ended, and then no answer comes.
+        """
+        if self.answer.get_loop() is asyncio.get_running_loop():
+            await asyncio.wait([self.rejoin()])
+
     def rejoin(self) -> asyncio.Future[T]:
         """A future of the answer that the cancellation of who awaited it has not touched."""
         if self.answer.cancelled():

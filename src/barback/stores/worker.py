@@ -50,6 +50,15 @@ class Worker:
             self._start()
         self._jobs.put(job)
 
+    def finish(self, job: Callable[[*Ts], T], *arguments: *Ts) -> Operation[T]:
+        """`do` the job as the last one: the thread ends with it, and nobody waits for that.
+
+        Nothing may be asked for after this. Raises as `do` does.
+        """
+        asked = self.do(job, *arguments)
+        self._jobs.put(None)
+        return asked
+
     def close(self) -> None:
         """Wait until everything that was asked for is done, and end the thread. It blocks."""
         if self._thread is not None:

@@ -89,6 +89,7 @@ class FileSessionStore(LeasedStore):
         self._lister: Worker
         self._worker: Worker | None = None
         self._ferry: Ferry[Job]
+        self._closing: Operation[None] | None = None
         _stores.add(self)
 
     @classmethod
@@ -127,17 +128,23 @@ class FileSessionStore(LeasedStore):
         try:
             await opening
         except BaseException:
-            await asyncio.shield(_let_go(files, worker, lister))
+            await worker.finish(_shut, files, lister)
             raise
         self._files, self._worker, self._lister = files, worker, lister
         self._ferry = Ferry(worker, files.carry, size=TOGETHER)
         return self
 
     async def close(self) -> None:
-        """Finish what is under way, then leave the folder to the others."""
+        """Finish what is under way, then leave the folder to the others.
+
+        A closing that is cancelled goes on by itself, and the next one waits for it.
+        """
         worker, self._worker = self._worker, None
         if worker is not None:
-            await asyncio.shield(_let_go(self._files, worker, self._lister, self._ferry))
+            self._closing = self._ferry.close(partial(_shut, self._files, self._lister))
+            await self._closing
+        elif self._closing is not None:
+            await self._closing.done()
 
     async def must_exist(self) -> None:
         """See `LeasedStore.must_exist`."""
@@ -251,24 +258,14 @@ class FileSessionStore(LeasedStore):
 
     def _after_fork(self) -> None:
         """In a forked child, which has neither its parent's threads nor its users: be closed."""
-        self._worker = None
-        self._users = self._interested = 0
-        self._opening = None
+        self._worker = self._closing = None
+        self._users, self._door = 0, None
 
 
-async def _let_go(
-    files: SessionFiles, worker: Worker, lister: Worker, ferry: Ferry[Job] | None = None
-) -> None:
-    """Finish what was asked for, then close the files."""
-
-    def shut() -> None:
-        lister.close()
-        worker.close()
-        files.close()
-
-    if ferry is not None:
-        await ferry.close()
-    await asyncio.to_thread(shut)
+def _shut(files: SessionFiles, lister: Worker) -> None:
+    """On the worker's own thread, as its last job."""
+    lister.close()
+    files.close()
 
 
 _stores: WeakSet[FileSessionStore] = WeakSet()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, TypeVarTuple
 from urllib.parse import unquote
@@ -87,6 +88,7 @@ class SQLiteSessionStore(LeasedStore):
         self._synchronous = synchronous
         self._timeout = seconds(timeout, "timeout")
         self._process = 0  # the one that has opened it; 0: none has
+        self._closing: Operation[None] | None = None
 
     @classmethod
     def from_url(cls, url: str) -> SQLiteSessionStore:
@@ -118,10 +120,11 @@ class SQLiteSessionStore(LeasedStore):
         worker = Worker("barback-sqlite")
         # Lists are read beside the turns; but a database in memory has one connection only.
         lister = worker if self._place == MEMORY else Worker("barback-sqlite-list")
+        opening = self._on(worker, database.open)
         try:
-            await self._on(worker, database.open)
+            await opening
         except BaseException:
-            await asyncio.shield(asyncio.to_thread(_shut, database, worker, lister))
+            await worker.finish(_shut, database, worker, lister)
             raise
         self._database, self._worker, self._lister = database, worker, lister
         self._ferry = Ferry(worker, database.carry)
@@ -129,10 +132,17 @@ class SQLiteSessionStore(LeasedStore):
         return self
 
     async def close(self) -> None:
-        """Finish what was asked for, then close the file; `-wal` and `-shm` go with the last."""
+        """Finish what was asked for, then close the file; `-wal` and `-shm` go with the last.
+
+        A closing that is cancelled goes on by itself, and the next one waits for it.
+        """
         if self._process == os.getpid():
             self._process = 0
-            await asyncio.shield(self._let_go())
+            shut = partial(_shut, self._database, self._worker, self._lister)
+            self._closing = self._ferry.close(shut)
+            await self._closing
+        elif self._closing is not None:
+            await self._closing.done()
 
     async def must_exist(self) -> None:
         """See `LeasedStore.must_exist`. A database in memory is always made anew, and may be."""
@@ -220,13 +230,9 @@ class SQLiteSessionStore(LeasedStore):
             what = f"of {self._place} was opened before a fork: open one in each process, after it"
         raise answers.unavailable(self.name, what)
 
-    async def _let_go(self) -> None:
-        database, worker, lister = self._database, self._worker, self._lister
-        await self._ferry.close()
-        await asyncio.to_thread(_shut, database, worker, lister)
-
 
 def _shut(database: Database, worker: Worker, lister: Worker) -> None:
-    lister.close()
-    worker.close()
+    """On the worker's own thread, as its last job."""
+    if lister is not worker:
+        lister.close()
     database.close()
