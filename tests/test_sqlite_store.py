@@ -452,6 +452,26 @@ async def test_only_what_writes_waits_for_the_disk(path: Path) -> None:
             assert level(store) == 1
 
 
+async def test_a_turn_writes_its_lease_twice_its_record_once_and_an_expiry_only_if_it_moves(
+    path: Path,
+) -> None:
+    def pages() -> int:
+        """How many have been written to the WAL, which has not been emptied yet."""
+        return (Path(f"{path}-wal").stat().st_size - 32) // (4096 + 24)
+
+    async with SQLiteSessionStore(path) as store:
+        await put(store, expires_at=1_000)
+        for expires_at, expected in ((1_000, 3), (2_000, 4), (2_000, 3), (None, 4), (None, 3)):
+            before = pages()
+            record = await put(store, expires_at=expires_at)
+            assert pages() - before == expected
+            assert record == await peek(store)
+            assert shell(path, "SELECT expires_at FROM sessions") == [(expires_at,)]
+        await put(store, expires_at=3_000)
+        assert await store.due(2_999, 9) == []
+        assert [record.id for record in await store.due(3_000, 9)] == [TIM]
+
+
 async def test_nothing_waits_for_the_disk_where_that_is_wished(path: Path) -> None:
     async with SQLiteSessionStore(path, synchronous="normal") as store:
         for act in (put, peek):

@@ -47,6 +47,12 @@ UPDATE: Final = """
     WHERE id = ? AND EXISTS (SELECT 1 FROM leases WHERE session_id = sessions.id AND token = ?)
     AND version = ?
 """
+# Most often the expiry stays: where it is set to what it is, SQLite writes its index anew.
+UPDATE_UNMOVED: Final = """
+    UPDATE sessions SET version = ?, record = CAST(? AS TEXT)
+    WHERE id = ? AND EXISTS (SELECT 1 FROM leases WHERE session_id = sessions.id AND token = ?)
+    AND version = ? AND expires_at IS ?
+"""
 DESTROY: Final = "DELETE FROM sessions WHERE id = ?"
 FIRST_PAGE: Final = """
     SELECT id, typeof(id), version, record FROM sessions
@@ -190,7 +196,10 @@ class Database:
         if before is None:
             written = self._changed(INSERT, *row, session_id, token)
         else:
-            written = self._changed(UPDATE, *row, session_id, token, before)
+            version, expires_at, record = row
+            written = self._changed(
+                UPDATE_UNMOVED, version, record, session_id, token, before, expires_at
+            ) or self._changed(UPDATE, *row, session_id, token, before)
         if not written:
             raise answers.lost(NAME, session_id)
         if term is None:
