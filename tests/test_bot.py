@@ -535,6 +535,19 @@ async def test_activity_that_changes_nothing_moves_the_expiry_once_a_grain() -> 
         assert await state_of(bot) == {"n": 1}
 
 
+async def test_what_is_written_anyway_moves_the_expiry_no_more_often() -> None:
+    now = [1_000_000.0]
+    store = MemorySessionStore(expires_in=10)
+    seen: list[int | None] = []
+    async with Bot(session_store=store, initial_state={"n": 0}, clock=lambda: now[0]) as bot:
+        for n in range(1, 9):
+            async with bot.conversation("test:tim") as context:
+                context.set_state(n=n)
+            seen.append(store._records["test:tim"].expires_at)
+            now[0] += 2
+    assert seen == [1_000_606_000] * 4 + [1_000_614_000] * 4
+
+
 @pytest.mark.parametrize(
     ("span", "lasts"),
     [(1, timedelta(minutes=1)), (timedelta(hours=2), timedelta(hours=2)), (None, None)],

@@ -289,11 +289,20 @@ class Model:
             lifetime=draft.lifetime,
             created_at=self.now if kept is None else kept.created_at,
             last_activity=self.now,
-            expires_at=None if lifetime == "for ever" else self.now + lifetime + lifetime // 100,
+            expires_at=self._expiry(kept, lifetime),
             seen=self._seen_with(session_id, id_of(event) or f"~{self.writes[session_id]}"),
             users=users,
         )
         return True
+
+    def _expiry(self, kept: Expected | None, lifetime: int | Literal["for ever"]) -> int | None:
+        """It stays as it was while it is late enough."""
+        if lifetime == "for ever":
+            return None
+        soon, late = self.now + lifetime, self.now + lifetime + lifetime // 100
+        if kept is not None and kept.expires_at is not None and soon <= kept.expires_at <= late:
+            return kept.expires_at
+        return late
 
     def _due(self, session_id: str, event: Event | None) -> bool:
         """Whether a turn that changed nothing is written: for the event's id, or the expiry."""

@@ -89,7 +89,7 @@ class Commits:
             state=state,
             created_at=created_at,
             last_activity=now,
-            expires_at=None if lifetime is None else now + lifetime + lifetime // GRAINS,
+            expires_at=_expiry(kept, lifetime, now),
             lifetime=draft.lifetime,
             seen=seen,
             users=users,
@@ -229,6 +229,16 @@ def _window_holds(read: Record | None, stored: Record) -> bool:
         return read is not None and any(turn_id in stored.seen for turn_id in read.seen)
     except ValueError:  # they cannot be read
         return False
+
+
+def _expiry(kept: Record | None, lifetime: int | None, now: int) -> int | None:
+    """When a record ends that is written now: as before, as long as that is late enough.
+
+    So most commits leave alone the index that a store has of these times.
+    """
+    if kept is not None and not _expiry_is_due(kept, lifetime, now):
+        return kept.expires_at
+    return None if lifetime is None else now + lifetime + lifetime // GRAINS
 
 
 def _expiry_is_due(record: Record | None, lifetime: int | None, now: int) -> bool:
