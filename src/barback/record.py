@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import secrets
 from collections.abc import Mapping
 from typing import Final
 
@@ -158,7 +157,7 @@ _decoder = msgspec.json.Decoder(_Wire)
 
 
 def _from_a_random_start() -> itertools.count[int]:
-    return itertools.count(secrets.randbits(62))
+    return itertools.count(int.from_bytes(os.urandom(8)) >> 2)  # 62 bits
 
 
 _versions = _from_a_random_start()

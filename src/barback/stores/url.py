@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, unquote_plus
 
 from barback.errors import ConfigurationError, MissingExtra
 
@@ -70,6 +69,8 @@ def parse_url(
     None.
     A leading `//` is no part of the address. Raises `ConfigurationError`.
     """
+    from urllib.parse import parse_qsl  # noqa: PLC0415 - not loaded with barback
+
     scheme, _, rest = url.partition(":")
     address, _, query = rest.partition("?")
     options: dict[str, Any] = {}
@@ -89,6 +90,8 @@ def take_options(
 
     As `parse_url`, but options it does not know stay in the URL, as they were written.
     """
+    from urllib.parse import unquote_plus  # noqa: PLC0415 - not loaded with barback
+
     address, mark, query = url.partition("?")
     scheme = url.partition(":")[0]
     options: dict[str, Any] = {}
