@@ -72,20 +72,24 @@ async def test_a_server_that_turned_read_only_refuses(table: Table) -> None:
 # The server ends the connection.
 
 
-async def test_a_commit_that_waited_when_the_server_ended_it_was_not_applied(table: Table) -> None:
+async def test_what_waited_when_the_server_ended_it_was_not_applied(table: Table) -> None:
     """The server said that it ends, and had not yet begun to commit. So it is for those behind."""
     async with table.store(max_connections=1, timeout=30) as store:
         mine, zoes = await held(store), await held(store, ZOE)
         async with row_lock(table):
-            commits = [
-                store.commit(record_of(state=STATE), mine),
-                store.commit(record_of(ZOE, state=STATE), zoes),
+            behind = [
+                store.destroy(TIM, mine),
+                store.destroy(ZOE, zoes),
                 store.destroy("test:nobody", None),
             ]
             await terminate(table, await blocked(table))
-            for commit in commits:
+            for each in behind:
                 with pytest.raises(SessionStoreUnavailable, match="AdminShutdown"):
-                    await commit
+                    await each
+            commit = store.commit(record_of(state=STATE), mine)
+            await terminate(table, await blocked(table))
+            with pytest.raises(SessionStoreUnavailable, match="AdminShutdown"):
+                await commit
         assert [await applied(table), await applied(table, ZOE)] == [False, False]
         await store.commit(record_of(state=STATE), mine)
 
@@ -103,15 +107,21 @@ async def test_what_was_answered_before_the_server_ended_it_stands(table: Table)
         assert [await applied(table), await applied(table, ZOE)] == [False, True]
 
 
-async def test_a_commit_that_the_server_ended_in_its_midst_is_unknown(table: Table) -> None:
+async def test_what_the_server_ended_in_its_midst_is_unknown(table: Table) -> None:
     """The statement was done; whether its transaction was, nobody said."""
     async with table.store(max_connections=1) as store:
         mine, zoes = await held(store), await held(store, ZOE)
         await watch(table, "PERFORM pg_terminate_backend(pg_backend_pid()), pg_sleep(10)")
-        commit = store.commit(record_of(state=STATE), mine)
-        behind = store.commit(record_of(ZOE, state=STATE), zoes)
+        commits = [
+            store.commit(record_of(state=STATE), mine),
+            store.commit(record_of(ZOE, state=STATE), zoes),
+        ]
+        for commit in commits:  # they are one transaction
+            with pytest.raises(CommitUnknown):
+                await commit
+        destroy, behind = store.destroy(TIM, mine), store.destroy(ZOE, zoes)
         with pytest.raises(CommitUnknown):
-            await commit
+            await destroy
         with pytest.raises(SessionStoreUnavailable):
             await behind
 
@@ -152,8 +162,8 @@ async def test_what_was_under_way_when_a_pooler_lost_the_server_is_unknown(
                     await commit
             with pytest.raises(SessionStoreUnavailable):
                 await checkout
-            assert [await applied(table), await applied(table, ZOE)] == [True, False]
-            await store.commit(record_of(ZOE, state=STATE), zoes)
+            assert [await applied(table), await applied(table, ZOE)] == [True, True]
+            assert await store.checkout("test:new", lease_on("test:new")) is None  # nothing came
 
 
 # The server is gone.
@@ -192,7 +202,7 @@ async def test_while_the_server_is_down_nothing_is_missing_and_nothing_is_unknow
         assert {SessionStoreUnavailable} == {type(answer) for answer in answers}
         assert asyncio.get_running_loop().time() - started < 3  # it was not waited for
         await asyncio.to_thread(server.start)
-        record = await peek(store)
+        record = await store.checkout(TIM, mine)  # whether or not the lease was on the disk
         assert record is not None
         assert record.version == mine.version
 

@@ -211,14 +211,27 @@ async def test_operations_that_meet_cost_one_round_trip(own_table: Table) -> Non
             assert proxy.trips == 2  # the checkout, and the commit
             proxy.trips = 0
             await asyncio.gather(*(put(store, f"test:{number}") for number in range(64)))
+            assert proxy.trips == 2
+            proxy.trips = 0
+            await asyncio.gather(*(put(store, f"test:{number}") for number in range(250)))
             assert proxy.trips == 2 * 4  # on four connections, side by side
 
 
-async def test_an_operation_is_one_transaction(own_table: Table, pooler: Pooler) -> None:
+async def test_operations_of_one_kind_that_meet_are_one_transaction(
+    own_table: Table, pooler: Pooler
+) -> None:
     async with PostgresSessionStore(pooler.url, table=own_table.name) as store:
-        before = pooler.transactions
         await asyncio.gather(*(put(store, f"test:{number}") for number in range(20)))
-        assert pooler.transactions - before == 40  # as many checkouts as commits
+        leases = [lease_on(f"test:{number}") for number in range(20)]
+        before = pooler.transactions
+        await asyncio.gather(*(store.checkout(lease.session_id, lease) for lease in leases))
+        assert pooler.transactions - before == 1
+        assert await store.renew(leases) == []
+        assert pooler.transactions - before == 2
+        await asyncio.gather(*(store.release(lease.session_id, lease) for lease in leases))
+        assert pooler.transactions - before == 3
+        await asyncio.gather(*(put(store, f"test:{number}") for number in range(20)))
+        assert pooler.transactions - before == 5
 
 
 async def test_a_session_that_is_lent_out_is_not_waited_for(table: Table) -> None:

@@ -6,7 +6,6 @@ transaction of its own, one that fails does so alone, and all of them cost one r
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from barback.extras import needs_extra
@@ -16,11 +15,11 @@ with needs_extra("postgres"):
     from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus, TransactionStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from psycopg.pq.abc import PGconn, PGresult
 
-__all__ = ["Lost", "Outcome", "Refused", "Statement", "exchange", "is_alive"]
+__all__ = ["Exchange", "Lost", "Outcome", "Refused", "Statement", "is_alive"]
 
 DONE = (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK)
 DEADLY = (b"FATAL", b"PANIC")  # an error after which the server closes the connection
@@ -28,7 +27,7 @@ TOLD_TO_END = ("25P", "57P")  # somebody, or a limit, ended it: codes of the ser
 
 
 class Statement(NamedTuple):
-    """SQL, and its parameters as text; the SQL says their types.
+    """SQL, and its parameters as text, or all of them `binary`; the SQL says their types.
 
     `settings`: SQL of which nothing is read, that goes before it in the same transaction.
     """
@@ -36,12 +35,17 @@ class Statement(NamedTuple):
     sql: bytes
     values: Sequence[bytes | None] = ()
     settings: bytes | None = None
+    binary: bool = False
 
 
 class Refused(NamedTuple):
-    """Surely not applied: never sent, or an error that the server rolled back."""
+    """Surely not applied: never sent, or an error that the server rolled back.
+
+    `rolled_back`: the latter, and the connection goes on.
+    """
 
     error: Exception
+    rolled_back: bool = False
 
 
 class Lost(NamedTuple):
@@ -66,70 +70,82 @@ def is_alive(pgconn: PGconn) -> bool:
     return pgconn.status == ConnStatus.OK and pgconn.transaction_status == TransactionStatus.IDLE
 
 
-async def exchange(
-    pgconn: PGconn, statements: Sequence[Statement], *, deadline: float
-) -> list[Outcome]:
-    """Send the statements, and wait for their outcomes until `deadline`, of the loop's clock.
+class Exchange:
+    """One trip; `heard` is called with each statement's number and outcome, in their order.
 
-    A connection on which an answer is still to come is closed: nobody must take it for another's.
+    It waits for nothing: who has it sends, and reads whenever there is something to read. What it
+    raises, or whatever else ends it before its time, it is to be told by `interrupted`.
     """
-    trip = _Trip(pgconn, statements)
-    whole = False
-    try:
-        async with asyncio.timeout_at(deadline):
-            await trip.make()
-        whole = True
-    except (psycopg.Error, OSError) as error:  # a TimeoutError is an OSError
-        trip.interrupted(error)
-    finally:
-        if not whole:
-            pgconn.finish()
-    return [outcome for outcome in trip.outcomes if outcome is not None]
 
+    def __init__(
+        self,
+        pgconn: PGconn,
+        statements: Sequence[Statement],
+        heard: Callable[[int, Outcome], None],
+    ) -> None:
+        self._pgconn = pgconn
+        self._statements = statements
+        self._heard = heard
+        self._sent = 0
+        self._number = 0  # of the statement whose outcome comes next
+        self._results: list[PGresult] = []  # of its transaction
+        self._refused: Refused | None = None
+        self._nothing = 0
 
-class _Trip:
-    """One exchange; `outcomes` has one for each statement, None as long as it is not known."""
+    def send(self) -> None:
+        """Give everything to libpq, which has it until it is flushed."""
+        pgconn = self._pgconn
+        pgconn.enter_pipeline_mode()
+        for sql, values, settings, binary in self._statements:
+            self._sent += 1  # once libpq has it, it may be on its way
+            if settings is not None:
+                pgconn.send_query_params(settings, ())
+            formats = [1] * len(values) if binary else None
+            pgconn.send_query_params(sql, values, param_formats=formats)
+            pgconn.pipeline_sync()
 
-    def __init__(self, pgconn: PGconn, statements: Sequence[Statement]) -> None:
-        self.pgconn = pgconn
-        self.statements = statements
-        self.outcomes: list[Outcome | None] = [None] * len(statements)
-        self.sent = 0
+    def read(self) -> bool:
+        """Take what has arrived; whether that was all.
 
-    async def make(self) -> None:
-        """Send everything, then read everything."""
-        self.pgconn.enter_pipeline_mode()
-        for statement in self.statements:
-            self.sent += 1  # once libpq has it, it may be on its way
-            if statement.settings is not None:
-                self.pgconn.send_query_params(statement.settings, ())
-            self.pgconn.send_query_params(statement.sql, statement.values)
-            self.pgconn.pipeline_sync()
-        while self.pgconn.flush():
-            await _until_ready(self.pgconn, to_write=True)
-            self.pgconn.consume_input()
-        for number in range(len(self.statements)):
-            await self._read(number)
-        self.pgconn.exit_pipeline_mode()
+        A transaction ends with its Sync, not with its statement.
+        """
+        pgconn = self._pgconn
+        while not pgconn.is_busy():
+            result = pgconn.get_result()
+            if result is None:  # of which there is one after each statement's
+                self._nothing += 1
+                if self._nothing > 2:  # noqa: PLR2004 - no more than that, as long as there is a server
+                    message = "The connection ended."
+                    raise psycopg.OperationalError(message)
+                continue
+            self._nothing = 0
+            status = result.status
+            if status == ExecStatus.PIPELINE_SYNC:
+                if self._number + 1 == len(self._statements):
+                    pgconn.exit_pipeline_mode()
+                self._tell(self._refused or self._results[-1])
+                if self._number == len(self._statements):
+                    return True
+            elif status in DONE:
+                self._results.append(result)
+            elif status != ExecStatus.PIPELINE_ABORTED:  # by an error that was read before
+                self._failed(result)
+        return False
 
     def interrupted(self, error: Exception) -> None:
-        """Give each statement that has no outcome the one that can be told."""
-        for number, outcome in enumerate(self.outcomes):
-            if outcome is None:
-                self.outcomes[number] = Lost(error) if number < self.sent else Refused(error)
+        """Tell each statement that has no outcome the one that can be told."""
+        while self._number < len(self._statements):
+            unheard = Lost(error) if self._number < self._sent else Refused(error)
+            self._tell(self._refused or unheard)
 
-    async def _read(self, number: int) -> None:
-        """Read up to the Sync: a transaction ends with it, not with its statement."""
-        done: list[PGresult] = []
-        while (result := await self._next()).status != ExecStatus.PIPELINE_SYNC:
-            if result.status in DONE:
-                done.append(result)
-            elif result.status != ExecStatus.PIPELINE_ABORTED:  # by an error that was read before
-                self._failed(number, result, at_the_end=len(done) == self._asked(number))
-        if self.outcomes[number] is None:
-            self.outcomes[number] = done[-1]
+    def _tell(self, outcome: Outcome) -> None:
+        number = self._number
+        self._number += 1
+        self._results = []
+        self._refused = None
+        self._heard(number, outcome)
 
-    def _failed(self, number: int, result: PGresult, *, at_the_end: bool) -> None:
+    def _failed(self, result: PGresult) -> None:
         """Note that one was refused; raise what ended the connection, and whom it left unsure."""
         error = _error(result)
         severity = result.error_field(DiagnosticField.SEVERITY_NONLOCALIZED)
@@ -138,50 +154,18 @@ class _Trip:
         if severity is None or code.startswith("08"):
             raise error
         if severity not in DEADLY:
-            self.outcomes[number] = Refused(error)
+            self._refused = Refused(error, rolled_back=True)
             return
         if code.startswith(TOLD_TO_END):
             # It ended here: what comes later was not begun. Only a statement that was done, and
             # so in the middle of its transaction's commit, may have been applied or not.
-            self.sent = number + 1 if at_the_end else number
+            at_the_end = len(self._results) == self._asked()
+            self._sent = self._number + 1 if at_the_end else self._number
         raise error
 
-    def _asked(self, number: int) -> int:
-        """How many results a transaction has before its end."""
-        return 1 if self.statements[number].settings is None else 2
-
-    async def _next(self) -> PGresult:
-        """The next result; None, of which there is one after each statement's, is passed over."""
-        for _ in range(3):
-            while self.pgconn.is_busy():
-                await _until_ready(self.pgconn)
-                self.pgconn.consume_input()
-            result = self.pgconn.get_result()
-            if result is not None:
-                return result
-        message = "The connection ended."
-        raise psycopg.OperationalError(message)
-
-
-async def _until_ready(pgconn: PGconn, *, to_write: bool = False) -> None:
-    """Wait until there is something to read; `to_write`: or until something can be written."""
-    loop = asyncio.get_running_loop()
-    ready = loop.create_future()
-    socket = pgconn.socket
-
-    def wake() -> None:
-        if not ready.done():
-            ready.set_result(None)
-
-    loop.add_reader(socket, wake)
-    if to_write:
-        loop.add_writer(socket, wake)
-    try:
-        await ready
-    finally:
-        loop.remove_reader(socket)
-        if to_write:
-            loop.remove_writer(socket)
+    def _asked(self) -> int:
+        """How many results the transaction has before its end."""
+        return 1 if self._statements[self._number].settings is None else 2
 
 
 def _error(result: PGresult) -> psycopg.Error:

@@ -1,36 +1,33 @@
-"""Server: the connections to a PostgreSQL server, and whether what is there will do."""
+"""Server: how a store comes to connections to PostgreSQL, and whether what is there will do."""
 
 from __future__ import annotations
 
 import asyncio
 import math
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
 
 from barback.errors import ConfigurationError, SessionStoreUnavailable
 from barback.extras import needs_extra
 from barback.stores import answers
-from barback.stores.postgres.pipeline import Lost, Outcome, Refused, Statement, exchange, is_alive
+from barback.stores.postgres.line import Line, exchange
+from barback.stores.postgres.pipeline import Lost, Outcome, Refused, Statement
 
 with needs_extra("postgres"):
     import psycopg
     from psycopg.conninfo import conninfo_to_dict, make_conninfo
     from psycopg.errors import UndefinedTable
     from psycopg.pq import Conninfo
-    from psycopg_pool import AsyncConnectionPool, PoolTimeout
+    from psycopg_pool import AsyncConnectionPool
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from psycopg.pq.abc import PGconn, PGresult
+    from psycopg.pq.abc import PGresult
 
     from barback.stores.postgres.sql import Statements
 
-__all__ = ["Server", "rows_of"]
+__all__ = ["PAUSE", "Server", "rows_of"]
 
-TRY_FOR: Final = 0.5  # seconds after which a server that takes no connection is unavailable
-ENDING: Final = 60.0  # seconds for which closing waits for tries to connect; they end before
+PAUSE: Final = 0.05  # seconds between two tries to connect
 
 NO_URL: Final = (
     "A postgresql store needs postgresql://user:password@host:port/database?option=value, in "
@@ -39,9 +36,10 @@ NO_URL: Final = (
 
 
 class Server:
-    """A pool of connections, the store's own or a given one.
+    """How to come to connections, the store's own or those of a given pool.
 
-    `address` is how messages call the server, `size` how many connections are used at most.
+    `address` is how messages call the server, `size` how many connections are used at most,
+    `pooled` whether they are a given pool's, and only borrowed.
     """
 
     def __init__(
@@ -52,11 +50,10 @@ class Server:
         connect_timeout: float,
         max_connections: int,
     ) -> None:
-        self._timeout = timeout
+        self.timeout = timeout
         self._connect_timeout = connect_timeout
         self._pool: AsyncConnectionPool[Any] | None = None
-        self._waiting: set[asyncio.Timeout] = set()
-        self._ours = not isinstance(url, AsyncConnectionPool)
+        self._conninfo = ""
         if isinstance(url, AsyncConnectionPool):
             self._pool = url
             self.size = url.max_size or max_connections  # 0: one that has no limit
@@ -65,56 +62,45 @@ class Server:
             self.size = max_connections
             self._conninfo, self.address = _parsed(url, math.ceil(connect_timeout))
 
-    async def open(self, table: str, sql: Statements) -> None:
+    @property
+    def pooled(self) -> bool:
+        """See `Server`."""
+        return self._pool is not None
+
+    async def open(self, table: str, sql: Statements) -> list[Line]:
         """Connect, and make the table where it is absent. Raises `SessionStoreUnavailable`."""
         _check_loop()
-        if not self._ours:
-            try:
-                async with self.connection(self._soon()) as pgconn:
-                    await self._prepare(pgconn, table, sql)
-            except psycopg.Error as error:
-                raise _unavailable(f"got no connection from its pool: {error}") from error
-            return
-        # A connection of its own tells what is wrong; a pool would try, and try again.
+        lines = [await self._first()]
         try:
-            connection = await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True)
-        except psycopg.Error as error:
-            reason = str(error).partition("\n")[0].rpartition("failed: ")[2]
-            raise _unavailable(f"could not connect to {self.address}: {reason}") from error
-        try:
-            await self._prepare(connection.pgconn, table, sql)
-        finally:
+            await self._prepare(lines[0], table, sql)
+            if self.pooled:
+                await self.let_go(lines.pop())
+            else:
+                give_up_at = asyncio.get_running_loop().time() + self._connect_timeout
+                while len(lines) < self.size:
+                    lines.append(await self._one_more(give_up_at))
+        except BaseException:
+            for line in lines:
+                await self.let_go(line)
+            raise
+        return lines
+
+    async def line(self) -> Line:
+        """Another connection. Raises `psycopg.Error`, of a pool also its `PoolTimeout`."""
+        if self._pool is not None:
+            return Line(await self._pool.getconn(timeout=self.timeout))
+        return Line(await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True))
+
+    async def let_go(self, line: Line) -> None:
+        """Close a connection on which nothing is under way, or give it back to its pool."""
+        connection = line.leave()
+        if self._pool is None:
             await connection.close()
-        self._pool = await self._opened_pool()
-
-    async def close(self) -> None:
-        """Close the connections, unless the pool was given."""
-        if self._ours and self._pool is not None:
-            pool, self._pool = self._pool, None
-            await pool.close(timeout=ENDING)
-
-    @asynccontextmanager
-    async def connection(self, deadline: float) -> AsyncIterator[PGconn]:
-        """A connection on which nothing is under way. Raises psycopg's `PoolTimeout`, `PoolClosed`.
-
-        One that was closed while it rested is replaced, which is seen without asking the server:
-        so nothing is ever sent on it, and nothing that was must be taken for lost.
-        """
-        pool = self._pool
-        assert pool is not None  # noqa: S101 - who asks has opened it
-        while True:
-            connection = await self._free_one(pool, deadline)
-            if is_alive(connection.pgconn):
-                break
-            connection.pgconn.finish()
-            await pool.putconn(connection)
-        try:
-            yield connection.pgconn
-        finally:
-            await pool.putconn(connection)
+        else:
+            await self._pool.putconn(connection)
 
     def told(self, error: Exception) -> str:
-        """What went wrong in an exchange, in words that go on from "The postgres store"."""
+        """What went wrong on the way, in words that go on from "The postgres store"."""
         if isinstance(error, TimeoutError):
             return f"had no answer from {self.address} in time"
         code = getattr(error, "sqlstate", None)
@@ -122,61 +108,36 @@ class Server:
             return f"was refused by {self.address}: {type(error).__name__} ({code})"
         return f"lost its connection to {self.address}"
 
-    async def _free_one(
-        self, pool: AsyncConnectionPool[Any], deadline: float
-    ) -> psycopg.AsyncConnection[Any]:
-        waiting = asyncio.timeout(None)
-        self._waiting.add(waiting)
-        left = deadline - asyncio.get_running_loop().time()
+    async def _first(self) -> Line:
+        """One that tells what is wrong if it cannot be had, or if there is nobody."""
         try:
-            async with waiting:
-                connection: psycopg.AsyncConnection[Any] = await pool.getconn(timeout=left)
-                return connection
-        except TimeoutError as error:
-            message = "The server takes no connection."
-            raise PoolTimeout(message) from error
-        finally:
-            self._waiting.discard(waiting)
+            return await self.line()
+        except psycopg.Error as error:
+            if self.pooled:
+                raise _unavailable(f"got no connection from its pool: {error}") from error
+            reason = str(error).partition("\n")[0].rpartition("failed: ")[2]
+            raise _unavailable(f"could not connect to {self.address}: {reason}") from error
 
-    def _gave_up(self, pool: AsyncConnectionPool[Any]) -> None:
-        """The server takes no connection: whoever waits for one is told so, if there is none."""
-        if pool.get_stats()["pool_size"] == 0:
-            told, self._waiting = self._waiting, set()
-            for waiting in told:
-                waiting.reschedule(asyncio.get_running_loop().time())
+    async def _one_more(self, give_up_at: float) -> Line:
+        """A connection that was closed just before may still count on the server."""
+        while True:
+            try:
+                return await self.line()
+            except psycopg.Error as error:
+                if asyncio.get_running_loop().time() >= give_up_at:
+                    what = (
+                        f"could not open {self.size} connections to {self.address} within "
+                        f"{self._connect_timeout:g} seconds: lower max_connections, or let the "
+                        f"server take more"
+                    )
+                    raise _unavailable(what) from error
+            await asyncio.sleep(PAUSE)
 
-    async def _opened_pool(self) -> AsyncConnectionPool[Any]:
-        pool = AsyncConnectionPool(
-            self._conninfo,
-            kwargs={"autocommit": True, "prepare_threshold": None},
-            min_size=self.size,
-            max_size=self.size,
-            open=False,
-            name="barback",
-            # A connection that was closed just before may still count on the server.
-            reconnect_timeout=self._connect_timeout,
-            reconnect_failed=self._gave_up,
-        )
-        try:
-            await pool.open(wait=True, timeout=self._connect_timeout)
-        except PoolTimeout as error:
-            what = (
-                f"could not open {self.size} connections to {self.address} within "
-                f"{self._connect_timeout:g} seconds: lower max_connections, or let the server "
-                f"take more"
-            )
-            raise _unavailable(what) from error
-        except BaseException:
-            await pool.close(timeout=ENDING)
-            raise
-        pool.reconnect_timeout = TRY_FOR  # between the first try and the second, which is the last
-        return pool
-
-    async def _prepare(self, pgconn: PGconn, table: str, sql: Statements) -> None:
+    async def _prepare(self, line: Line, table: str, sql: Statements) -> None:
         """See that the server will do, and that the table is there."""
         deadline = self._soon()
         asked = [Statement(sql.server), Statement(sql.columns, (), sql.patient)]
-        server, columns = await exchange(pgconn, asked, deadline=deadline)
+        server, columns = await exchange(line, asked, deadline=deadline)
         ((*encodings, read_only),) = rows_of(self._applied(server))
         if encodings != [b"UTF8", b"UTF8"]:
             what = f"needs the encoding UTF8, of the database and the connection to {self.address}"
@@ -185,7 +146,7 @@ class Server:
             what = f"cannot write to {self.address}, which is read-only: name the primary server"
             raise _unavailable(what)
         if isinstance(columns, Refused) and isinstance(columns.error, UndefinedTable):
-            (made,) = await exchange(pgconn, [Statement(sql.create)], deadline=deadline)
+            (made,) = await exchange(line, [Statement(sql.create)], deadline=deadline)
             hint = f": have the table {table} made by who may, with the SQL of the store's ddl()"
             self._applied(made, hint)
         else:
@@ -196,7 +157,7 @@ class Server:
                 raise _unavailable(what)
 
     def _soon(self) -> float:
-        return asyncio.get_running_loop().time() + self._timeout
+        return asyncio.get_running_loop().time() + self.timeout
 
     def _applied(self, outcome: Outcome, hint: str = "") -> PGresult:
         if isinstance(outcome, (Refused, Lost)):

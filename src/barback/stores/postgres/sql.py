@@ -1,4 +1,10 @@
-"""The SQL of the PostgreSQL store: its table, and one statement for each operation.
+"""The SQL of the PostgreSQL store: its table, and the statements for each operation.
+
+Those that begin with MANY do what the others do, for as many sessions as there are in the arrays
+they are given, and answer with the numbers, from 1, of those for which it was done. They wait for
+no row that another has locked: it is as if it were not there, and so one session holds up no other,
+and no two statements wait for each other. Only who makes rows waits for whoever makes the same, and
+makes them in the order of their ids.
 
 Each statement is a transaction of its own, with the settings that go before it, and asks for
 nothing that outlives it: no setting of the session, no prepared statement. So it may reach the
@@ -63,15 +69,87 @@ WHERE id = $1::text AND token = $2::text AND record IS NOT NULL
 """
 
 RENEW: Final = """\
-UPDATE {table} AS session
-SET until = clock_timestamp() + make_interval(secs => lease.term)
-FROM json_to_recordset($1::json) AS lease (number int, id text, token text, term float8)
-WHERE session.id = lease.id AND session.token = lease.token
-RETURNING lease.number
+UPDATE {table} SET until = clock_timestamp() + make_interval(secs => $3::float8)
+WHERE id = $1::text AND token = $2::text
 """
 
 DESTROY: Final = """\
 DELETE FROM {table} WHERE id = $1::text AND ($2::text IS NULL OR token = $2::text)
+"""
+
+# A row that was made, or removed, since the statement began is somebody else's for now.
+MANY_CHECKOUTS: Final = """\
+WITH asked AS MATERIALIZED (
+    SELECT * FROM unnest($1::text[], $2::text[], $3::float8[])
+    WITH ORDINALITY AS asked (id, token, term, number)
+), free AS MATERIALIZED (
+    SELECT asked.* FROM asked JOIN {table} AS session ON session.id = asked.id
+    WHERE session.token IS NULL OR session.token = asked.token
+        OR session.until <= clock_timestamp()
+    FOR UPDATE OF session SKIP LOCKED
+), taken AS (
+    UPDATE {table} AS session
+    SET token = free.token, until = clock_timestamp() + make_interval(secs => free.term)
+    FROM free WHERE session.id = free.id
+    RETURNING number, record
+), made AS (
+    INSERT INTO {table} (id, token, until, expires_at)
+    SELECT id, token, until, extract(epoch FROM until) * 1000
+    FROM (
+        SELECT id, token, clock_timestamp() + make_interval(secs => term) AS until FROM asked
+    ) AS lease
+    WHERE NOT EXISTS (SELECT FROM {table} AS session WHERE session.id = lease.id)
+    ORDER BY id COLLATE "C"
+    ON CONFLICT (id) DO NOTHING
+    RETURNING id
+)
+SELECT number, record FROM taken
+UNION ALL SELECT number, NULL FROM made JOIN asked USING (id)
+"""
+
+MANY_COMMITS: Final = """\
+WITH held AS MATERIALIZED (
+    SELECT asked.* FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[],
+        $6::json[], $7::float8[])
+    WITH ORDINALITY AS asked (id, token, read, version, expires_at, record, term, number)
+    JOIN {table} AS session ON session.id = asked.id AND session.token = asked.token
+        AND session.version IS NOT DISTINCT FROM asked.read
+    FOR UPDATE OF session SKIP LOCKED
+)
+UPDATE {table} AS session
+SET version = held.version, expires_at = held.expires_at, record = held.record,
+    token = CASE WHEN held.term IS NOT NULL THEN session.token END,
+    until = clock_timestamp() + make_interval(secs => held.term)
+FROM held WHERE session.id = held.id
+RETURNING number
+"""
+
+MANY_RELEASES: Final = """\
+WITH held AS MATERIALIZED (
+    SELECT asked.* FROM unnest($1::text[], $2::text[])
+    WITH ORDINALITY AS asked (id, token, number)
+    JOIN {table} AS session ON session.id = asked.id AND session.token = asked.token
+    FOR UPDATE OF session SKIP LOCKED
+), placeholder AS (
+    DELETE FROM {table} AS session USING held
+    WHERE session.id = held.id AND session.record IS NULL
+), released AS (
+    UPDATE {table} AS session SET token = NULL, until = NULL
+    FROM held WHERE session.id = held.id AND session.record IS NOT NULL
+)
+SELECT number FROM held
+"""
+
+MANY_RENEWALS: Final = """\
+WITH held AS MATERIALIZED (
+    SELECT asked.* FROM unnest($1::text[], $2::text[], $3::float8[])
+    WITH ORDINALITY AS asked (id, token, term, number)
+    JOIN {table} AS session ON session.id = asked.id AND session.token = asked.token
+    FOR UPDATE OF session SKIP LOCKED
+)
+UPDATE {table} AS session SET until = clock_timestamp() + make_interval(secs => held.term)
+FROM held WHERE session.id = held.id
+RETURNING number
 """
 
 ALL: Final = """\
@@ -128,6 +206,10 @@ class Statements:
         self.checkout, self.commit, self.release, self.renew, self.destroy = (
             statement.format(table=name).encode()
             for statement in (CHECKOUT, COMMIT, RELEASE, RENEW, DESTROY)
+        )
+        self.many_checkouts, self.many_commits, self.many_releases, self.many_renewals = (
+            statement.format(table=name).encode()
+            for statement in (MANY_CHECKOUTS, MANY_COMMITS, MANY_RELEASES, MANY_RENEWALS)
         )
         self.all, self.due, self.abandoned, self.columns = (
             statement.format(table=name).encode() for statement in (ALL, DUE, ABANDONED, COLUMNS)

@@ -3,44 +3,44 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
-from functools import partial
+import logging
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-import msgspec
-
 from barback.errors import BarbackError, ConfigurationError, SessionUnreadable
-from barback.extras import needs_extra
 from barback.options import count, seconds
 from barback.record import Record
-from barback.stores import answers
 from barback.stores.base import ONE_YEAR, Lease, LeasedStore, duration
-from barback.stores.operation import Operation
-from barback.stores.postgres.pipeline import Lost, Outcome, Refused, Statement, exchange, is_alive
+from barback.stores.postgres.asking import Asking
+from barback.stores.postgres.lines import Lines
+from barback.stores.postgres.pipeline import Statement
+from barback.stores.postgres.requests import (
+    Checkout,
+    Commit,
+    Destroy,
+    Query,
+    Release,
+    Renewal,
+    Request,
+)
 from barback.stores.postgres.server import Server, rows_of
 from barback.stores.postgres.sql import Statements, after, text, untext
-from barback.stores.trips import Asked, Trips
 from barback.stores.url import take_options
 
-with needs_extra("postgres"):
-    import psycopg
-
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Sequence
     from datetime import timedelta
     from typing import Self
 
-    from psycopg.pq.abc import PGconn, PGresult
     from psycopg_pool import AsyncConnectionPool
+
+    from barback.stores.operation import Operation
 
 __all__ = ["PostgresSessionStore"]
 
-PAGE: Final = 100  # records that are listed at a time
-TOGETHER: Final = 16  # operations in a trip: each waits for the disk by itself, one after another
-PATIENCE: Final = 0.25  # of an operation's time may be spent on a lock: others wait behind it
+logger = logging.getLogger("barback")
 
-# A checkout waited for a lock, or met another in the midst of it: somebody has the session.
-CONTENDED: Final = frozenset({"55P03", "40001", "40P01"})
+PAGE: Final = 100  # records that are listed at a time
+PATIENCE: Final = 0.25  # of an operation's time may be spent on a lock: others wait behind it
 
 
 class PostgresSessionStore(LeasedStore):
@@ -98,7 +98,7 @@ class PostgresSessionStore(LeasedStore):
             max_connections=count(max_connections, "max_connections"),
         )
         self.where = f"{self._server.address}, table {table}"
-        self._trips: Trips[_Request] | None = None
+        self._asking = self._not_opened()
 
     @classmethod
     def from_url(cls, url: str) -> PostgresSessionStore:
@@ -128,70 +128,52 @@ class PostgresSessionStore(LeasedStore):
         Raises `SessionStoreUnavailable` if the server is not to be had, is read-only, or has
         something else under the table's name.
         """
-        if self._trips is None:
-            await self._server.open(self.table, self._sql)
-            self._trips = Trips(self._carry, side_by_side=self._server.size, size=TOGETHER)
+        lines, loop = self._asking.lines, asyncio.get_running_loop()
+        if lines is not None and lines.loop is not loop:
+            lines.abandon()
+            lines = None
+        if lines is None:
+            lines = Lines(self._server, await self._server.open(self.table, self._sql))
+            self._asking = Asking(self._sql, self._server, self.name, lines)
         return self
 
     async def close(self) -> None:
         """Wait for what is under way, then close the connections, unless the pool was given."""
-        trips, self._trips = self._trips, None
-        if trips is not None:
-            try:
-                await trips.close()
-            finally:
-                await self._server.close()
+        lines, self._asking = self._asking.lines, self._not_opened()
+        if lines is not None:
+            await lines.close()
 
     def checkout(self, session_id: str, lease: Lease) -> Awaitable[Record | None]:
         """See `LeasedStore.checkout`."""
-        held = text(session_id), text(lease.token)
-        return self._ask(
-            Statement(self._sql.checkout, (*held, _number(lease.term)), self._sql.quick),
-            partial(self._taken, session_id),
-            session_id,
-            undo=Statement(self._sql.release, held, self._sql.quick),
-        )
+        return self._ask(Checkout(self._asking, session_id, lease))
 
     def commit(self, record: Record, lease: Lease, *, keep: bool = False) -> Awaitable[None]:
         """See `LeasedStore.commit`."""
-        values = (
-            *(text(record.id), text(lease.token), _number(lease.version)),
-            *(_number(record.version), _number(record.expires_at), record.encode()),
-            _number(lease.term if keep else None),
-        )
-        statement = Statement(self._sql.commit, values, self._sql.patient)
-        return self._ask(statement, partial(self._written, record.id), record.id, writes=True)
+        return self._ask(Commit(self._asking, record, lease, keep=keep))
 
     def release(self, session_id: str, lease: Lease) -> Awaitable[None]:
         """See `LeasedStore.release`."""
-        held = text(session_id), text(lease.token)
-        statement = Statement(self._sql.release, held, self._sql.quick)
-        return self._ask(statement, _nothing, session_id)
+        return self._ask(Release(self._asking, session_id, lease.token))
 
     async def renew(self, leases: Sequence[Lease]) -> list[Lease]:
-        """See `LeasedStore.renew`."""
-        if not leases:
-            return []
-        rows = [
-            {
-                "number": number,
-                "id": text(lease.session_id).decode(),
-                "token": text(lease.token).decode(),
-                "term": lease.term,
-            }
-            for number, lease in enumerate(leases)
-        ]
-        statement = Statement(self._sql.renew, (msgspec.json.encode(rows),), self._sql.quick)
-        renewed = {int(number) for (number,) in await self._ask(statement, rows_of)}
-        return [lease for number, lease in enumerate(leases) if number not in renewed]
+        """See `LeasedStore.renew`.
+
+        A row that somebody has locked hides no lease that was lost: only where there is none, it
+        is told of, and the leases whose rows are free have been renewed.
+        """
+        asked = [self._ask(Renewal(self._asking, lease)) for lease in leases]
+        held = await asyncio.gather(*(each.answer for each in asked), return_exceptions=True)
+        lost = [lease for lease, outcome in zip(leases, held, strict=True) if outcome is False]
+        for outcome in held:
+            if isinstance(outcome, BaseException):
+                if not lost or not isinstance(outcome, BarbackError):
+                    raise outcome
+                logger.warning("A lease could not be renewed, and will be tried again: %s", outcome)
+        return lost
 
     def destroy(self, session_id: str, lease: Lease | None) -> Awaitable[None]:
         """See `LeasedStore.destroy`."""
-        token = None if lease is None else text(lease.token)
-        values = text(session_id), token
-        statement = Statement(self._sql.destroy, values, self._sql.patient)
-        answer = _nothing if lease is None else partial(self._written, session_id)
-        return self._ask(statement, answer, session_id, writes=True)
+        return self._ask(Destroy(self._asking, session_id, lease))
 
     async def all(self, prefix: str = "") -> AsyncIterator[Record]:
         """See `LeasedStore.all`. Between pages it holds no connection and no transaction."""
@@ -203,7 +185,7 @@ class PostgresSessionStore(LeasedStore):
         unreadable: list[SessionUnreadable] = []
         while True:
             values = start, after(start), last, _number(PAGE)
-            rows = await self._ask(Statement(self._sql.all, values, self._sql.patient), rows_of)
+            rows = await self._query(Statement(self._sql.all, values, self._sql.patient))
             for session_id, data in rows:
                 record = self._listed(session_id, data, unreadable)
                 if record is not None:
@@ -219,13 +201,12 @@ class PostgresSessionStore(LeasedStore):
 
         Unreadable sessions are passed over.
         """
-        abandoned = Statement(self._sql.abandoned, (_number(PAGE),), self._sql.quick)
-        await self._ask(abandoned, _nothing)
+        await self._query(Statement(self._sql.abandoned, (_number(PAGE),), self._sql.quick))
         due: list[Record] = []
         last: tuple[bytes, bytes] = (b"%d" % -(2**63), b"")
         while len(due) < limit:
             values = (_number(before), *last, _number(limit - len(due)))
-            rows = await self._ask(Statement(self._sql.due, values, self._sql.patient), rows_of)
+            rows = await self._query(Statement(self._sql.due, values, self._sql.patient))
             if not rows:
                 break
             decoded = [self._listed(session_id, data, []) for session_id, data, _ in rows]
@@ -233,114 +214,15 @@ class PostgresSessionStore(LeasedStore):
             last = (rows[-1][2], rows[-1][0])
         return due
 
-    # Asking.
+    def _ask(self, request: Request) -> Request:
+        self._asking.ask(request)
+        return request
 
-    def _ask(
-        self,
-        statement: Statement,
-        answer: Callable[[PGresult], Any],
-        session_id: str | None = None,
-        *,
-        writes: bool = False,
-        undo: Statement | None = None,
-    ) -> Operation[Any]:
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._timeout
-        if self._trips is None:
-            closed = Operation[Any](loop.create_future())
-            what = "is not open: use `async with store`, or await its `init()` first"
-            closed.fail(answers.unavailable(self.name, what))
-            return closed
-        return self._trips.ask(_Request(statement, answer, session_id, writes, undo, deadline))
+    def _query(self, statement: Statement) -> Operation[list[tuple[Any, ...]]]:
+        return self._ask(Query(self._asking, statement, rows_of))
 
-    async def _carry(self, operations: list[Asked[_Request]]) -> None:
-        """One trip, which has until the last of its operations must have been answered.
-
-        Those who cannot wait so long are answered before it is back.
-        """
-        loop = asyncio.get_running_loop()
-        alarms = [loop.call_at(each.request.deadline, self._give_up, each) for each in operations]
-        deadline = max(each.request.deadline for each in operations)
-        try:
-            async with self._server.connection(deadline) as pgconn:
-                await self._travel(pgconn, operations, deadline)
-        except psycopg.Error as error:  # of the pool: an exchange raises none
-            what = f"had no connection to {self._server.address} in time"
-            for operation in operations:
-                self._fail(operation, what, error)
-        finally:
-            for alarm in alarms:
-                alarm.cancel()
-
-    async def _travel(
-        self, pgconn: PGconn, operations: list[Asked[_Request]], deadline: float
-    ) -> None:
-        now = asyncio.get_running_loop().time()
-        going: list[Asked[_Request]] = []
-        for operation in operations:
-            if operation.request.deadline <= now:
-                self._give_up(operation)
-            else:
-                operation.request.sent = True
-                going.append(operation)
-        statements = [operation.request.statement for operation in going]
-        outcomes = await exchange(pgconn, statements, deadline=deadline)
-        unreadable: list[tuple[Asked[_Request], SessionUnreadable]] = []
-        for operation, outcome in zip(going, outcomes, strict=True):
-            try:
-                operation.succeed(self._answer(operation.request, outcome))
-            except SessionUnreadable as error:
-                unreadable.append((operation, error))
-            except BarbackError as error:
-                operation.fail(error)
-        undo = [operation.request.undo for operation, _ in unreadable]
-        if undo and is_alive(pgconn):  # should it fail, their leases end by themselves
-            await exchange(pgconn, [each for each in undo if each is not None], deadline=deadline)
-        for operation, unread in unreadable:
-            operation.fail(unread)
-
-    def _answer(self, request: _Request, outcome: Outcome) -> Any:
-        if not isinstance(outcome, (Refused, Lost)):
-            return request.answer(outcome)
-        error, session_id = outcome.error, request.session_id or ""
-        if isinstance(outcome, Lost) and request.writes:
-            raise answers.unknown(self.name, session_id) from error
-        if (
-            isinstance(outcome, Refused)
-            and request.undo is not None
-            and getattr(error, "sqlstate", None) in CONTENDED
-        ):
-            raise answers.busy(self.name, session_id) from error
-        what = self._server.told(error)
-        raise answers.unavailable(self.name, what, request.session_id) from error
-
-    def _give_up(self, operation: Asked[_Request]) -> None:
-        """Answer an operation whose time is over. It may be on its way, with others that go on."""
-        if not operation.request.sent:
-            self._fail(operation, f"had no connection free for {self._timeout:g} seconds")
-            return
-        try:
-            self._answer(operation.request, Lost(TimeoutError()))
-        except BarbackError as error:
-            operation.fail(error)
-
-    def _fail(self, operation: Asked[_Request], what: str, cause: Exception | None = None) -> None:
-        """Answer an operation that was never sent."""
-        error = answers.unavailable(self.name, what, operation.request.session_id)
-        error.__cause__ = cause
-        operation.fail(error)
-
-    # Reading answers.
-
-    def _taken(self, session_id: str, result: PGresult) -> Record | None:
-        if result.ntuples == 0:
-            raise answers.busy(self.name, session_id)
-        data = result.get_value(0, 0)
-        return None if data is None else self._decode(session_id, data)
-
-    def _written(self, session_id: str, result: PGresult) -> None:
-        if result.command_tuples == 0:
-            raise answers.lost(self.name, session_id)
+    def _not_opened(self) -> Asking:
+        return Asking(self._sql, self._server, self.name)
 
     def _decode(self, session_id: str, data: bytes) -> Record:
         return Record.decode(data, session_id=session_id, store=self.name)
@@ -353,26 +235,6 @@ class PostgresSessionStore(LeasedStore):
         except SessionUnreadable as error:
             unreadable.append(error)
             return None
-
-
-@dataclass(slots=True)
-class _Request:
-    """What travels: a statement, what its result means, and when it must be answered.
-
-    `writes`: whether it matters if it was applied unseen. `undo`: for a checkout, its release.
-    """
-
-    statement: Statement
-    answer: Callable[[PGresult], Any]
-    session_id: str | None
-    writes: bool
-    undo: Statement | None
-    deadline: float
-    sent: bool = False
-
-
-def _nothing(_: PGresult) -> None:
-    return None
 
 
 def _number(value: float | None) -> bytes | None:
