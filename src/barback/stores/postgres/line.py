@@ -42,6 +42,11 @@ class Line:
         return self._exchange is not None
 
     @property
+    def open(self) -> bool:
+        """Whether it has not ended, as far as is known."""
+        return self._reading
+
+    @property
     def usable(self) -> bool:
         """Whether a trip may begin: nothing is under way, and it has not ended while it rested."""
         return self._reading and not self.busy and is_alive(self._pgconn)
@@ -58,7 +63,7 @@ class Line:
         try:
             exchange.send()
             self._flush()
-        except psycopg.Error as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, what comes next is unknown
             self.cut(error)
 
     def look(self) -> None:
@@ -73,7 +78,7 @@ class Line:
             if exchange.read():
                 self._exchange = None
                 self._finished()
-        except psycopg.Error as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, what comes next is unknown
             self.cut(error)
 
     def cut(self, error: Exception) -> None:

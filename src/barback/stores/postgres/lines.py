@@ -23,7 +23,7 @@ with needs_extra("postgres"):
     from psycopg_pool import PoolTimeout
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Coroutine, Iterable, Sequence
 
     from barback.stores.postgres.line import Line
     from barback.stores.postgres.pipeline import Statement
@@ -100,8 +100,15 @@ class Lines:
                 self._let_go(line)
             if not self._waiting:
                 self._stop_opening()
+            if not self._waiting and not self._trips and self._timer is not None:
+                self._timer.cancel()
         while self._leaving:
             await asyncio.wait(list(self._leaving))
+
+    @property
+    def _keeps(self) -> bool:
+        """Whether lines on which nothing is under way stay open."""
+        return not (self._closing or self._server.pooled)
 
     def abandon(self) -> None:
         """The event loop has ended: end what it left."""
@@ -133,8 +140,7 @@ class Lines:
             self._open_more()
 
     def _carry(self, line: Line) -> None:
-        loads = self._next_loads()
-        if not loads:
+        if not (loads := self._next_loads()):
             return
         deadline = max(request.deadline for load in loads for request in load.requests)
         self._trips[line] = Trip(loads, deadline)
@@ -147,13 +153,27 @@ class Lines:
     def _next_loads(self) -> list[Load]:
         """Those of the kind of which one has waited longest."""
         kind, queue = min(self._waiting.items(), key=_first_deadline)
-        if isinstance(queue[0], Joint) and kind == queue[0].kind:
-            loads = [_load_of(_taken_together(queue))]
+        if isinstance(queue[0], Joint) and queue[0].kind == kind:
+            groups: list[Sequence[Request]] = [_taken_together(queue)]
         else:
-            loads = [_load_of([queue.popleft()]) for _ in range(min(len(queue), ALONE))]
+            groups = [[queue.popleft()] for _ in range(min(len(queue), ALONE))]
         if not queue:
             del self._waiting[kind]
-        return loads
+        return [load for group in groups if (load := self._load_of(group)) is not None]
+
+    def _load_of(self, requests: Sequence[Request]) -> Load | None:
+        """One statement for all of them. A value that cannot be sent fails alone."""
+        try:
+            if len(requests) == 1:
+                return Load(requests[0].statement(), requests)
+            joint = [request for request in requests if isinstance(request, Joint)]
+            return Load(type(joint[0]).together(joint[0].asking, joint), requests)
+        except Exception as error:  # noqa: BLE001 - it is the answer
+            if len(requests) == 1:
+                requests[0].fail(error)
+            else:
+                self._again(requests)
+            return None
 
     # Answers.
 
@@ -190,20 +210,18 @@ class Lines:
     def _arrived(self, line: Line) -> None:
         """The line is free, or closed."""
         self._trips[line] = None
-        if self._waiting and line.usable:
-            self._carry(line)
-        elif self._closing or self._server.pooled or not line.usable:
+        if not line.open or not (self._waiting or self._keeps):
             self._let_go(line)
+        elif self._waiting:
+            self._carry(line)
         if self._change is not None and not self._change.done():
             self._change.set_result(None)
 
     # Coming and going.
 
     def _open_more(self) -> None:
-        wait = self._open_at - self.loop.time()
-        if self._trips and wait > 0:
-            return
-        self._opening = self.loop.create_task(self._open(), context=Context())
+        if not self._trips or self.loop.time() >= self._open_at:
+            self._opening = self._start(self._open())
 
     async def _open(self) -> None:
         """Open lines as long as something waits for one, and none is too many."""
@@ -252,9 +270,16 @@ class Lines:
 
     def _let_go(self, line: Line) -> None:
         del self._trips[line]
-        going = self.loop.create_task(self._server.let_go(line), context=Context())
+        going = self._start(self._server.let_go(line))
         self._leaving.add(going)
         going.add_done_callback(self._leaving.discard)
+
+    def _start(self, coming_or_going: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = self.loop.create_task(coming_or_going, context=Context())
+        # An event loop that is ending cancels its tasks only once: who asks later than that is left
+        # behind, as all tasks of his are, and this one is no failure to tell of.
+        task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
+        return task
 
     # Deadlines: one timer, for the first of them.
 
@@ -323,11 +348,3 @@ def _taken_together(queue: deque[Request]) -> list[Joint]:
             size += request.size
     queue.extendleft(reversed(later))
     return list(taken.values())
-
-
-def _load_of(requests: Sequence[Request]) -> Load:
-    first = requests[0]
-    if len(requests) == 1:
-        return Load(first.statement(), requests)
-    joint = [request for request in requests if isinstance(request, Joint)]
-    return Load(type(joint[0]).together(first.asking, joint), requests)
