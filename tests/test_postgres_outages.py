@@ -160,10 +160,8 @@ async def test_what_was_under_way_when_a_pooler_lost_the_server_is_unknown(
             for commit in commits:
                 with pytest.raises(CommitUnknown):
                     await commit
-            with pytest.raises(SessionStoreUnavailable):
-                await checkout
+            assert await checkout is None  # it had not been sent, and went over another connection
             assert [await applied(table), await applied(table, ZOE)] == [True, True]
-            assert await store.checkout("test:new", lease_on("test:new")) is None  # nothing came
 
 
 # The server is gone.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from collections.abc import Iterator
 from random import Random
@@ -296,6 +297,50 @@ async def test_an_outage_is_told_by_the_stores_errors_alone(
         await asyncio.to_thread(server.start)
         assert await peek(store) is not None
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+async def test_what_waits_behind_a_connection_that_is_lost_goes_over_another(table: Table) -> None:
+    async with table.store(max_connections=1, timeout=60) as store:
+        (mine,) = await held(store, [TIM])
+        async with row_lock(table):
+            commit = store.commit(record_of(state=STATE), mine)
+            (pid,) = await blocked(table)
+            behind = asyncio.ensure_future(put(store, OTHERS[0]))
+            await asyncio.sleep(0)
+            await table.run("SELECT pg_terminate_backend(%s, 10000)", pid)
+            with pytest.raises(SessionStoreUnavailable, match="AdminShutdown"):
+                await commit
+            async with asyncio.timeout(30):
+                await behind
+
+
+def test_what_is_asked_for_while_an_event_loop_ends_holds_up_nobody_on_the_next(
+    table: Table, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = table.store()
+
+    async def last_words() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for pid in await backends(table):  # and so it has to be opened anew
+                await table.run("SELECT pg_terminate_backend(%s, 10000)", pid)
+            store.checkout(TIM, lease_on())
+
+    async def leave() -> None:
+        await store.init()
+        task = asyncio.ensure_future(last_words())
+        await asyncio.sleep(0)
+        del task
+
+    async def come() -> Record | None:
+        async with store:
+            return await peek(store)
+
+    asyncio.run(leave())
+    assert asyncio.run(come()) is None
+    gc.collect()  # which would tell of what never came back
+    assert caplog.messages == []
 
 
 def test_what_an_event_loop_left_behind_is_ended(table: Table) -> None:

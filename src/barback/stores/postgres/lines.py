@@ -122,6 +122,9 @@ class Lines:
         if queue is None:
             queue = self._waiting[kind] = deque()
         queue.append(request)
+        self._depart_soon()
+
+    def _depart_soon(self) -> None:
         if not self._departing:
             self._departing = True
             self.loop.call_soon(self._depart)
@@ -141,6 +144,7 @@ class Lines:
 
     def _carry(self, line: Line) -> None:
         if not (loads := self._next_loads()):
+            self._depart_soon()
             return
         deadline = max(request.deadline for load in loads for request in load.requests)
         self._trips[line] = Trip(loads, deadline)
@@ -214,6 +218,11 @@ class Lines:
             self._let_go(line)
         elif self._waiting:
             self._carry(line)
+        if self._waiting:  # for another line, perhaps one that has to be opened
+            self._depart_soon()
+        self._changed()
+
+    def _changed(self) -> None:
         if self._change is not None and not self._change.done():
             self._change.set_result(None)
 
@@ -258,8 +267,7 @@ class Lines:
 
     def _taken_all(self) -> list[Request]:
         waiting, self._waiting = self._waiting, {}
-        if self._change is not None and not self._change.done():
-            self._change.set_result(None)
+        self._changed()
         return [request for queue in waiting.values() for request in queue]
 
     def _stop_opening(self) -> None:
@@ -311,17 +319,17 @@ class Lines:
 
     def _drop_overdue(self, now: float) -> None:
         """What has waited for too long is not sent any more."""
+        what = f"had no connection free for {self._server.timeout:g} seconds"
         for kind, queue in list(self._waiting.items()):
-            late = [request for request in queue if request.deadline <= now]
-            if late:
-                what = f"had no connection free for {self._server.timeout:g} seconds"
-                for request in late:
-                    queue.remove(request)
+            for request in queue:
+                if request.deadline <= now:
                     request.unsent(what)
-            if not queue:
+            left = deque(request for request in queue if request.deadline > now)
+            if left:
+                self._waiting[kind] = left
+            else:
                 del self._waiting[kind]
-        if not self._waiting and self._change is not None and not self._change.done():
-            self._change.set_result(None)
+        self._changed()
 
     def _deadlines_after(self, now: float) -> list[float]:
         waiting = [request for queue in self._waiting.values() for request in queue]
