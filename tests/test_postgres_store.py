@@ -166,6 +166,32 @@ async def test_only_commits_wait_for_the_disk(table: Table) -> None:
     assert expected == settings
 
 
+async def test_only_commits_wait_for_the_disk_also_where_many_are_one_statement(
+    table: Table,
+) -> None:
+    names = [f"test:{number}" for number in range(5)]
+    leases = [lease_on(name) for name in names]
+    log = Table(table.url, f"{table.name}_log")
+    async with table.store() as store:
+        await log.run("CREATE TABLE {} (step bigint, setting text)")
+        await watch(table, f"INSERT INTO {log.name} VALUES (txid_current(), {SETTING})")  # noqa: S608
+        try:
+            for commit in (True, False):
+                await asyncio.gather(*(store.checkout(each.session_id, each) for each in leases))
+                await store.renew(leases)
+                if commit:
+                    records = [record_of(name) for name in names]
+                    pairs = zip(records, leases, strict=True)
+                    await asyncio.gather(*(store.commit(*pair) for pair in pairs))
+            await asyncio.gather(*(store.release(each.session_id, each) for each in leases))
+            rows = await log.run("SELECT step, setting, count(*) FROM {} GROUP BY 1, 2 ORDER BY 1")
+        finally:
+            log.drop()
+    # checkout, renew, commit; checkout, renew, release
+    settings = [(setting, number) for _, setting, number in rows]
+    assert settings == [("off", 5), ("off", 5), ("on", 5), ("off", 5), ("off", 5), ("off", 5)]
+
+
 async def test_nothing_of_it_stays_in_a_session(table: Table) -> None:
     session = """
         SELECT ARRAY(SELECT name || setting FROM pg_settings ORDER BY name),

@@ -65,7 +65,11 @@ class Request(Operation[Any], ABC):
         try:
             self.succeed(self.result(result))
         except BarbackError as error:
-            self.fail(error)
+            self.refused(error)
+
+    def refused(self, error: BarbackError) -> None:
+        """What it asked for is not to be had."""
+        self.fail(error)
 
     def failed(self, outcome: Refused | Lost) -> None:
         """It has none."""
@@ -162,47 +166,47 @@ class Checkout(Joint):
         values = [*_held(requests), arrays.floats([each.term for each in requests])]
         return Statement(asking.sql.many_checkouts, values, asking.sql.quick, binary=True)
 
-    def heard(self, result: PGresult) -> None:
-        """See `Request.heard`."""
-        if result.ntuples:
-            self._take(result.get_value(0, 0))
-        else:
-            self._busy()
-
     @classmethod
     def heard_together(cls, requests: Sequence[Self], result: PGresult) -> list[Self]:
         """See `Joint.heard_together`. It answers all: whoever has no row is in other hands."""
         left = dict(enumerate(requests, 1))
         for row in range(result.ntuples):
-            left.pop(_number_in(result, row))._take(result.get_value(row, 1))  # noqa: SLF001
-        for each in left.values():
-            each._busy()  # noqa: SLF001
+            request = left.pop(_number_in(result, row))
+            try:
+                request.succeed(request.record(result.get_value(row, 1)))
+            except BarbackError as error:
+                request.refused(error)
+        for request in left.values():
+            request.refused(request.busy())
         return []
 
-    def result(self, result: PGresult) -> Any:
-        """See `Request.result`; it is heard otherwise."""
-        raise NotImplementedError
+    def result(self, result: PGresult) -> Record | None:
+        """See `Request.result`."""
+        if result.ntuples == 0:
+            raise self.busy()
+        return self.record(result.get_value(0, 0))
 
-    def _take(self, data: bytes | None) -> None:
-        """Answer with the record; one that is unreadable gives its lease back first."""
-        session_id = self.session_id or ""
-        try:
-            store = self.asking.store
-            record = (
-                None if data is None else Record.decode(data, session_id=session_id, store=store)
-            )
-        except SessionUnreadable as error:
+    def record(self, data: bytes | None) -> Record | None:
+        """What rests; raises `SessionUnreadable`."""
+        if data is None:
+            return None
+        return Record.decode(data, session_id=self.session_id or "", store=self.asking.store)
+
+    def refused(self, error: BarbackError) -> None:
+        """See `Request.refused`. A lease that was taken for nothing is given back first."""
+        if isinstance(error, SessionUnreadable):
             self.asking.ask(_GivesBack(self, error))
         else:
-            self.succeed(record)
+            self.fail(error)
 
-    def _busy(self) -> None:
-        self.fail(answers.busy(self.asking.store, self.session_id or ""))
+    def busy(self) -> BarbackError:
+        """Another has the session."""
+        return answers.busy(self.asking.store, self.session_id or "")
 
     def _failure(self, outcome: Refused | Lost) -> BarbackError:
         code = getattr(outcome.error, "sqlstate", None)
         if isinstance(outcome, Refused) and code in CONTENDED:
-            return answers.busy(self.asking.store, self.session_id or "")
+            return self.busy()
         return super()._failure(outcome)
 
 

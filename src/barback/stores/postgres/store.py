@@ -44,7 +44,7 @@ PATIENCE: Final = 0.25  # of an operation's time may be spent on a lock: others 
 
 
 class PostgresSessionStore(LeasedStore):
-    """Sessions in a table of a PostgreSQL database, shared by any number of processes.
+    """Sessions in a table of PostgreSQL, 12 or later, shared by any number of processes.
 
     - `url`: as libpq understands it, `postgresql://user:password@host:port/database`; with several
       hosts the first that answers is taken. Or a ready `psycopg_pool.AsyncConnectionPool`, which
