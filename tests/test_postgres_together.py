@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import time
 from collections.abc import Iterator
 from random import Random
 from typing import Any
@@ -249,6 +250,32 @@ async def test_statements_on_the_same_sessions_in_any_order_never_deadlock(
     finally:
         await asyncio.gather(*(store.close() for store in stores))
     assert deadlocks(server) == before
+
+
+# Time.
+
+
+async def test_what_was_answered_while_the_event_loop_stood_still_is_answered(table: Table) -> None:
+    async with table.store(timeout=1) as store:
+        leases = await held(store, MANY)
+        records = [record_of(name, STATE) for name in MANY]
+        committing = asyncio.ensure_future(commits(store, records, leases))
+        while not any(store._asking.lines._trips.values()):  # type: ignore[union-attr]
+            await asyncio.sleep(0)
+        time.sleep(2)  # noqa: ASYNC251 - that is the point
+        assert set(await committing) == {None}
+
+
+async def test_what_had_not_been_sent_when_the_event_loop_stood_still_was_not_done(
+    table: Table,
+) -> None:
+    async with table.store(timeout=0.5) as store:
+        (mine,) = await held(store, [TIM])
+        commit = store.commit(record_of(state=STATE), mine)
+        time.sleep(1)  # noqa: ASYNC251 - that is the point
+        with pytest.raises(SessionStoreUnavailable, match="no connection free"):
+            await commit
+        assert await written(table) == set()
 
 
 # Connections.

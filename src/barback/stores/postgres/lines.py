@@ -143,6 +143,10 @@ class Lines:
             self._open_more()
 
     def _carry(self, line: Line) -> None:
+        if (now := self.loop.time()) >= self._timer_at:  # the event loop stood still
+            self._drop_overdue(now)
+        if not self._waiting:
+            return
         if not (loads := self._next_loads()):
             self._depart_soon()
             return
@@ -214,10 +218,10 @@ class Lines:
     def _arrived(self, line: Line) -> None:
         """The line is free, or closed."""
         self._trips[line] = None
-        if not line.open or not (self._waiting or self._keeps):
-            self._let_go(line)
-        elif self._waiting:
+        if self._waiting and line.open:
             self._carry(line)
+        if line in self._trips and self._trips[line] is None and not (line.open and self._keeps):
+            self._let_go(line)
         if self._waiting:  # for another line, perhaps one that has to be opened
             self._depart_soon()
         self._changed()
