@@ -22,7 +22,7 @@ from barback.testing.contract_tools import TIM, peek, put
 from tests.every_store import SHARED, own_url
 from tests.scripted import counting_bot, event
 
-FORKABLE = [store for store in SHARED if store not in {"sqlite", "postgres"}]
+FORKABLE = [store for store in SHARED if store != "sqlite"]
 """SQLite's own locks do not bear a fork: its store refuses, as its tests show."""
 
 FORKED = """\
@@ -69,7 +69,7 @@ asyncio.run(in_parent())
 """
 
 
-@pytest.mark.parametrize("store", [store for store in SHARED if store != "postgres"])
+@pytest.mark.parametrize("store", SHARED)
 def test_a_store_that_one_loop_left_open_is_opened_by_the_next(
     store: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:

@@ -370,19 +370,38 @@ def test_what_is_asked_for_while_an_event_loop_ends_holds_up_nobody_on_the_next(
     assert caplog.messages == []
 
 
-def test_what_an_event_loop_left_behind_is_ended(table: Table) -> None:
+def test_on_another_event_loop_it_is_refused_until_it_is_opened_there(table: Table) -> None:
     store = table.store()
 
-    async def leave() -> None:
+    async def leave_open() -> None:
         await store.init()
         await put(store)
 
-    async def come() -> Record | None:
-        async with store:
-            return await peek(store)
+    async def refused() -> None:
+        with pytest.raises(SessionStoreUnavailable, match="another event loop"):
+            await store.checkout(TIM, lease_on())
 
-    asyncio.run(leave())
-    assert asyncio.run(come()) is not None
+    async def used() -> None:
+        assert await store.init() is store
+        assert await store.init() is store  # which changes nothing
+        assert await peek(store) is not None
+        await until_there_are(4)  # what the first left behind has been closed
+
+    async def closed() -> None:
+        await store.close()
+        with pytest.raises(SessionStoreUnavailable, match="not open"):
+            await store.due(0, 1)
+        await until_there_are(0)
+
+    async def until_there_are(number: int) -> None:
+        async with asyncio.timeout(10):
+            while len(await backends(table)) != number:
+                pass
+
+    asyncio.run(leave_open())
+    asyncio.run(refused())
+    asyncio.run(used())
+    asyncio.run(closed())
 
 
 async def held(store: PostgresSessionStore, names: list[str]) -> list[Lease]:

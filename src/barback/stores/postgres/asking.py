@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    import asyncio
-
     from barback.stores.postgres.lines import Lines
     from barback.stores.postgres.requests import Request
     from barback.stores.postgres.server import Server
     from barback.stores.postgres.sql import Statements
 
 __all__ = ["Asking"]
+
+NOT_OPEN: Final = "is not open: use `async with store`, or await its `init()` first"
+ELSEWHERE: Final = "was opened on another event loop, or before a fork: open one on each, after it"
 
 
 class Asking:
@@ -28,11 +29,13 @@ class Asking:
         self.store = store
         self.told = server.told
         self.lines = lines
-        self.loop: asyncio.AbstractEventLoop | None = None if lines is None else lines.loop
 
     def ask(self, request: Request) -> None:
         """Have it answered in time, whether or not anybody awaits it."""
-        if self.lines is None:
-            request.unsent("is not open: use `async with store`, or await its `init()` first")
+        lines = self.lines
+        if lines is None:
+            request.unsent(NOT_OPEN)
+        elif request.answer.get_loop() is not lines.loop:
+            request.unsent(ELSEWHERE)
         else:
-            self.lines.ask(request)
+            lines.ask(request)

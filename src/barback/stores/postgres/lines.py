@@ -7,6 +7,7 @@ else it waits, and goes with all that has met meanwhile.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import deque
 from contextvars import Context
 from functools import partial
@@ -67,6 +68,7 @@ class Lines:
 
     def __init__(self, server: Server, lines: Iterable[Line]) -> None:
         self.loop = asyncio.get_running_loop()
+        self._process = os.getpid()
         self._server = server
         self._trips: dict[Line, Trip | None] = dict.fromkeys(lines)
         self._waiting: dict[str, deque[Request]] = {}  # none of them is empty
@@ -110,10 +112,19 @@ class Lines:
         """Whether lines on which nothing is under way stay open."""
         return not (self._closing or self._server.pooled)
 
+    @property
+    def here(self) -> bool:
+        """Whether they are the running event loop's, and not those of a parent that forked."""
+        return self.loop is asyncio.get_running_loop() and self._process == os.getpid()
+
     def abandon(self) -> None:
-        """The event loop has ended: end what it left."""
-        for line in self._trips:
-            line.leave().pgconn.finish()
+        """Leave them to their event loop; if it has ended, they do.
+
+        In a forked child they are the parent's, and nothing may be said on them, not even good-bye.
+        """
+        if self.loop.is_closed() and self._process == os.getpid():
+            for line in self._trips:
+                line.leave().pgconn.finish()
 
     # Departures.
 

@@ -46,7 +46,7 @@ class Request(Operation[Any], ABC):
     """Whether without an answer it is unknown what has become of the session."""
 
     def __init__(self, asking: Asking, session_id: str | None) -> None:
-        self.answer = (asking.loop or asyncio.get_running_loop()).create_future()
+        self.answer = asyncio.get_running_loop().create_future()
         self._late = None
         self.asking = asking
         self.session_id = session_id

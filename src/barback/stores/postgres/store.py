@@ -126,22 +126,28 @@ class PostgresSessionStore(LeasedStore):
         """Connect, and make the table where it is absent.
 
         Raises `SessionStoreUnavailable` if the server is not to be had, is read-only, or has
-        something else under the table's name.
+        something else under the table's name. On another event loop it connects anew, and leaves
+        the connections of the first to it.
         """
-        lines, loop = self._asking.lines, asyncio.get_running_loop()
-        if lines is not None and lines.loop is not loop:
+        lines = self._asking.lines
+        if lines is not None and lines.here:
+            return self
+        opened = Lines(self._server, await self._server.open(self.table, self._sql))
+        if lines is not None:
             lines.abandon()
-            lines = None
-        if lines is None:
-            lines = Lines(self._server, await self._server.open(self.table, self._sql))
-            self._asking = Asking(self._sql, self._server, self.name, lines)
+        self._asking = Asking(self._sql, self._server, self.name, opened)
         return self
 
     async def close(self) -> None:
-        """Wait for what is under way, then close the connections, unless the pool was given."""
+        """Wait for what is under way, then close the connections, unless the pool was given.
+
+        On another event loop, or in a forked child, it lets go of the connections as they are.
+        """
         lines, self._asking = self._asking.lines, self._not_opened()
-        if lines is not None:
+        if lines is not None and lines.here:
             await lines.close()
+        elif lines is not None:
+            lines.abandon()
 
     def checkout(self, session_id: str, lease: Lease) -> Awaitable[Record | None]:
         """See `LeasedStore.checkout`."""
