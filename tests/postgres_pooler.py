@@ -118,11 +118,12 @@ class Pooler:
                     text = "".join(f"{field}{value}\0" for field, value in fields.items())
                     client.send(b"E", text.encode() + b"\0")
                     raise ConnectionError
+                over = answer.endswith(b"I")
+                self.transactions += over  # before anybody hears of it
                 client.writer.write(answer)
-                if answer.endswith(b"I"):
+                if over:
                     break
                 request = await client.until(b"SQX")
-            self.transactions += 1
             link.send(b"Q", b"DISCARD ALL\0")
             await link.until_ready()
         finally:

@@ -40,6 +40,9 @@ TRY_FOR: Final = 0.5  # seconds after which a server that takes no connection is
 REST: Final = 1.0  # seconds until another is tried for, as long as there are others
 
 
+_GONE: Final = object()
+
+
 class Load(NamedTuple):
     """A statement, and the requests that it is to answer."""
 
@@ -231,11 +234,15 @@ class Lines:
         self._trips[line] = None
         if self._waiting and line.open:
             self._carry(line)
-        if line in self._trips and self._trips[line] is None and not (line.open and self._keeps):
-            self._let_go(line)
+        self._settle(line)
         if self._waiting:  # for another line, perhaps one that has to be opened
             self._depart_soon()
         self._changed()
+
+    def _settle(self, line: Line) -> None:
+        """A line that nothing goes over is kept, if it may be."""
+        if self._trips.get(line, _GONE) is None and not (line.open and self._keeps):
+            self._let_go(line)
 
     def _changed(self) -> None:
         if self._change is not None and not self._change.done():
@@ -257,13 +264,14 @@ class Lines:
                 except PoolTimeout:
                     continue  # whoever waits has a time of his own
                 except psycopg.Error as error:
-                    if self.loop.time() >= give_up_at:
+                    if self._trips or self.loop.time() >= give_up_at:
                         self._gave_up(error)
                         break
                     await asyncio.sleep(PAUSE)
                 else:
                     self._trips[line] = None
                     self._depart()
+                    self._settle(line)  # whoever waited may not do so any more
         except asyncio.CancelledError:  # the event loop is ending, or there is nothing to wait for
             for request in self._taken_all():
                 request.give_up()
