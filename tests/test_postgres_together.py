@@ -165,6 +165,13 @@ async def test_if_the_answer_is_lost_every_commit_of_it_is_unknown(table: Table)
             assert await written(table) == set(MANY)
 
 
+async def test_more_than_the_system_takes_at_once_is_sent_bit_by_bit(table: Table) -> None:
+    state = {"history": "é" * 10_000_000}
+    async with table.store(max_connections=1, timeout=60) as store:
+        written = await asyncio.gather(*(put(store, name, state) for name in OTHERS[:2]))
+        assert written == await asyncio.gather(*(peek(store, name) for name in OTHERS[:2]))
+
+
 # Locks.
 
 
@@ -279,6 +286,22 @@ async def test_what_had_not_been_sent_when_the_event_loop_stood_still_was_not_do
 
 
 # Connections.
+
+
+async def test_to_open_it_may_be_cancelled_while_the_server_says_nothing(table: Table) -> None:
+    async with Proxy(table.url) as proxy:
+        store = PostgresSessionStore(proxy.url, table=table.name, timeout=60)
+        opening = asyncio.ensure_future(store.init())
+        while not await backends(table):  # it is connected
+            pass
+        proxy.mute = True
+        await proxy.lost.wait()  # and asks something
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        async with asyncio.timeout(10):
+            while await backends(table):
+                pass
 
 
 async def test_a_pools_connections_are_borrowed_only_as_long_as_something_waits(
