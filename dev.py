@@ -7,6 +7,7 @@ python3 dev.py lint          check style, spelling and imports
 python3 dev.py types         check types
 python3 dev.py check         test, lint and types
 python3 dev.py bench [ARGS]  measure barback beside its peers (benchmarks/README.md)
+python3 dev.py costs [ARGS]  count what a turn costs (docs/performance.md)
 """
 
 import hashlib
@@ -39,6 +40,8 @@ def main(arguments: list[str]) -> int:
         return test(rest)
     if command == "bench":
         bench(rest)
+    if command == "costs":
+        return costs(rest)
     plain = {"lint": lint, "types": types, "check": check}
     if command in plain and not rest:
         return plain[command]()
@@ -89,6 +92,11 @@ def bench(arguments: list[str]) -> NoReturn:
     python = environment(".venv-bench", *pins, ["--no-deps", "-e", "."])
     os.chdir(ROOT)
     become([str(python), "-m", "benchmarks", *arguments])
+
+
+def costs(arguments: list[str]) -> int:
+    """Count what a turn costs, where the tests do."""
+    return run("python", "-m", "benchmarks.costs", *arguments)
 
 
 def become(command: list[str]) -> NoReturn:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.places import CLIENT_CORES, CORES
 
-__all__ = ["facts"]
+__all__ = ["facts", "processor"]
 
 
 def facts() -> list[tuple[str, str]]:
@@ -20,7 +20,7 @@ def facts() -> list[tuple[str, str]]:
         "the client on one core, the server on the others" if CLIENT_CORES else "nothing pinned"
     )
     return [
-        ("Processor", f"{_processor()}, {len(CORES) or 'unknown'} cores; {pinned}"),
+        ("Processor", f"{processor()}, {len(CORES) or 'unknown'} cores; {pinned}"),
         ("System", f"{platform.system()} {platform.machine()}"),
         ("Python", f"{platform.python_version()}, uvloop {version('uvloop')}"),
         ("Node.js", _node()),
@@ -31,7 +31,8 @@ def facts() -> list[tuple[str, str]]:
     ]
 
 
-def _processor() -> str:
+def processor() -> str:
+    """What this machine computes with, as far as it tells."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

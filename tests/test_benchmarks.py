@@ -7,16 +7,20 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from benchmarks.callgrind import calls
 from benchmarks.chart import svg
 from benchmarks.contenders import find
 from benchmarks.goals import goals
 from benchmarks.node_peers import FOLDER
+from benchmarks.parts import PARTS, opened
 from benchmarks.places import Places
 from benchmarks.processes import Failed, run
 from benchmarks.report import markdown, short
 from benchmarks.results import Kind, Results, Sample, ratio
 from benchmarks.suite import QUICK, Task, perform
+from benchmarks.tables import table, write_tables
 from benchmarks.workload import Job
+from tests.counters import instructions
 
 ROOT = Path(__file__).resolve().parent.parent
 BRIEF = Job(people=20, seconds=0.02, warm_up=0.01)
@@ -123,6 +127,32 @@ def test_the_picture_has_a_bar_for_each_figure() -> None:
 )
 def test_rates_are_short(rate: float, words: str) -> None:
     assert short(rate) == words
+
+
+async def test_each_part_of_a_turn_does_more_than_the_one_before() -> None:
+    executed = []
+    for part in PARTS:
+        async with opened(part, "memory://") as turns:
+            with instructions() as counts:
+                await turns.take(10)
+        executed.append(sum(counts.values()))
+    assert executed == sorted(set(executed))
+
+
+def test_calls_are_read_as_callgrind_writes_them() -> None:
+    lines = ["fn=(1) main", "cfn=(2) malloc", "calls=3 0", "fn=(2)", "cfn=(3) brk", "calls=1 0"]
+    assert calls("\n".join([*lines, "fn=(4) more", "cfn=(2)", "calls=4 0"])) == {
+        "malloc": 7,
+        "brk": 1,
+    }
+
+
+def test_a_table_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("Above\n\n<!-- it -->\n\nold\n\n<!-- end of it -->\n\nBelow\n")
+    write_tables(page, {"it": table(["What", "How much"], [["tea", "2"]])})
+    told = "| What | How much |\n| --- | ---: |\n| tea | 2 |\n"
+    assert page.read_text() == f"Above\n\n<!-- it -->\n\n{told}\n<!-- end of it -->\n\nBelow\n"
 
 
 def test_pins_name_no_place_to_fetch_from() -> None:

@@ -10,9 +10,8 @@ from __future__ import annotations
 import asyncio
 import time
 from itertools import count
-from typing import TYPE_CHECKING, Any, LiteralString
+from typing import TYPE_CHECKING, Any
 
-import psycopg
 import pytest
 
 from barback import Outcome
@@ -32,18 +31,9 @@ TWO_TRIPS = 4 * AWAY
 TRIES = 100
 ids = count()
 
-WITHIN_SCRIPTS = {"get", "getrange", "set", "del", "pexpire"}
-EVERYBODY_HAS_LEFT = """\
-SELECT pg_stat_clear_snapshot(), NOT EXISTS (
-    SELECT FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
-)
-"""
-COMMITTED = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"
-
 
 def server_of(store: str, folder: Path) -> ValkeyServer | PostgresServer:
-    # The vacuum's transactions are nobody's turns.
-    return ValkeyServer(folder) if store == "redis" else PostgresServer(folder, autovacuum="off")
+    return ValkeyServer(folder) if store == "redis" else PostgresServer(folder)
 
 
 every_server = pytest.mark.parametrize("store", ["redis", "postgres"])
@@ -91,47 +81,3 @@ async def test_from_afar_turns_take_as_long_as_two_trips(
     record_property("seconds", took)
     print(f"{store}: {sessions} at once took {took * 1000:.1f} ms")  # noqa: T201 - pytest -rP
     assert TWO_TRIPS <= took < limit
-
-
-@pytest.mark.parametrize("sessions", [1, 64])
-async def test_a_turn_is_set_get_and_one_script_to_redis(sessions: int, tmp_path: Path) -> None:
-    with ValkeyServer(tmp_path) as server:
-        async with counting_bot(session_store=server.url) as bot:
-            timed = Timed(bot)
-            await timed.turns(sessions)
-            before = server.calls()
-            await timed.turns(sessions)
-            after = server.calls()
-    called = {name for name in after if after[name] > before.get(name, 0)}
-    its_own = {"info", "client|setinfo", "hello"}
-    told = {name: after[name] - before.get(name, 0) for name in after}
-    assert told["evalsha"] == sessions
-    assert (told["set"], told["get"]) == (2 * sessions, 2 * sessions)  # one of each in the script
-    assert called - WITHIN_SCRIPTS - its_own == {"evalsha"}
-
-
-async def test_turns_that_meet_are_two_transactions_in_postgresql(tmp_path: Path) -> None:
-    told = []
-    with PostgresServer(tmp_path, autovacuum="off") as server:
-        for rounds in (1, 3, 11):  # what it takes to connect, and to ask, is the same in each
-            async with counting_bot(session_store=server.url) as bot:
-                timed = Timed(bot)
-                for _ in range(rounds):
-                    await timed.turns(4)
-            told.append(transactions(server))
-    assert (told[2] - told[1]) - (told[1] - told[0]) == 2 * (11 - 3)
-
-
-def transactions(server: PostgresServer) -> int:
-    """How many have been committed, by the server's own statistics, when its clients have left."""
-    with psycopg.connect(server.url) as client:
-        give_up_at = time.monotonic() + 10
-        while not _value(client, EVERYBODY_HAS_LEFT):
-            assert time.monotonic() < give_up_at
-        return _value(client, COMMITTED)
-
-
-def _value(client: psycopg.Connection[Any], query: LiteralString) -> int:
-    row = client.execute(query).fetchone()
-    assert row is not None
-    return int(row[-1])
