@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING, Any
 
 from barback.bot import Bot
 from barback.channels.base import Channel, ServingChannel
-from barback.console import ConsoleBot
 from barback.context import Context
 from barback.errors import (
     BarbackError,
@@ -42,6 +41,7 @@ from barback.stores.url import open_store
 from barback.turn import Outcome
 
 if TYPE_CHECKING:
+    from barback.console import ConsoleBot
     from barback.stores.copying import copy_store
     from barback.stores.file import FileSessionStore
     from barback.stores.mongo import MongoSessionStore as MongoSessionStore
@@ -101,6 +101,7 @@ __all__ = [
 
 if not TYPE_CHECKING:  # a type checker is to find names that are misspelt
     _LAZY = {
+        "ConsoleBot": "barback.console",
         "FileSessionStore": "barback.stores.file",
         "MongoSessionStore": "barback.stores.mongo",
         "PostgresSessionStore": "barback.stores.postgres",
@@ -110,7 +111,7 @@ if not TYPE_CHECKING:  # a type checker is to find names that are misspelt
     }
 
     def __getattr__(name: str) -> Any:
-        """Load a driver when it is first asked for: importing barback loads none.
+        """Load a driver, or the console, when it is first asked for: importing barback does not.
 
         Raises `MissingExtra` where what the driver needs is not installed.
         """
