@@ -638,7 +638,7 @@ async def test_renewals_travel_together(server: ValkeyServer) -> None:
             await store.checkout(lease.session_id, lease)
         async with reads_of(server) as reads:
             assert await store.renew(leases) == []
-        # The first finds the connection idle, the rest goes together: a server that is late has both.
+        # The first finds the connection idle, the rest goes together. A late server reads both.
         assert reads[0] <= 2
 
 

@@ -94,7 +94,9 @@ class _Store(ABC):
     async def init(self) -> Self:
         """Connect, and make tables, folders or indexes.
 
-        Raises `SessionStoreUnavailable`, with a sentence, if the store cannot be used.
+        Raises `SessionStoreUnavailable`, with a sentence, if the store cannot be used. It may be
+        called again: where the store is open, nothing happens; on another event loop, or in a
+        child that was forked, it opens anew what is of no use there.
         """
 
     async def close(self) -> None:  # noqa: B027 - a driver that holds nothing open needs none

@@ -58,7 +58,8 @@ class Operation(Generic[T]):
         Only on its own event loop: that of another may have ended, and then no answer comes.
         """
         if self.answer.get_loop() is asyncio.get_running_loop():
-            await asyncio.wait([self.rejoin()])
+            while not (answer := self.rejoin()).done():  # it may be cancelled by others meanwhile
+                await asyncio.wait([answer])
 
     def rejoin(self) -> asyncio.Future[T]:
         """A future of the answer that the cancellation of who awaited it has not touched."""

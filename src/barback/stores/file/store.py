@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, TypeVarTuple
 from urllib.parse import unquote
-from weakref import WeakSet
 
 from barback.errors import ConfigurationError, SessionStoreUnavailable, SessionUnreadable
 from barback.options import seconds
@@ -19,6 +18,7 @@ from barback.stores.ferry import Ferry
 from barback.stores.file.leases import SHARDS
 from barback.stores.file.records import RecordFiles, as_text, file_path
 from barback.stores.file.sessions import Job, Place, SessionFiles
+from barback.stores.forks import tell_when_forked
 from barback.stores.url import parse_url
 from barback.stores.worker import Worker
 
@@ -90,7 +90,7 @@ class FileSessionStore(LeasedStore):
         self._worker: Worker | None = None
         self._ferry: Ferry[Job]
         self._closing: Operation[None] | None = None
-        _stores.add(self)
+        tell_when_forked(self)
 
     @classmethod
     def from_url(cls, url: str) -> FileSessionStore:
@@ -130,6 +130,9 @@ class FileSessionStore(LeasedStore):
         except BaseException:
             await worker.finish(_shut, files, lister)
             raise
+        if self._worker is not None:  # somebody else has opened it meanwhile
+            await worker.finish(_shut, files, lister)
+            return self
         self._files, self._worker, self._lister = files, worker, lister
         self._ferry = Ferry(worker, files.carry, size=TOGETHER)
         return self
@@ -256,7 +259,7 @@ class FileSessionStore(LeasedStore):
         refusal.__cause__ = error
         return refusal
 
-    def _after_fork(self) -> None:
+    def forked(self) -> None:
         """In a forked child, which has neither its parent's threads nor its users: be closed."""
         self._worker = self._closing = None
         self._users, self._door = 0, None
@@ -266,15 +269,3 @@ def _shut(files: SessionFiles, lister: Worker) -> None:
     """On the worker's own thread, as its last job."""
     lister.close()
     files.close()
-
-
-_stores: WeakSet[FileSessionStore] = WeakSet()
-
-
-def _close_after_fork() -> None:
-    for store in list(_stores):
-        store._after_fork()  # noqa: SLF001 - a module may know its own
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_close_after_fork)

@@ -112,6 +112,7 @@ class MongoSessionStore(LeasedStore):
         self._sessions: AsyncCollection[Document] | None = None
         self._asking: Asking | None = None
         self._together: Together | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     @classmethod
     def from_url(cls, url: str) -> MongoSessionStore:
@@ -130,38 +131,56 @@ class MongoSessionStore(LeasedStore):
         return cls(address, **options)
 
     async def init(self) -> Self:
-        """Connect, and make the collection's indexes."""
+        """Connect, and make the collection's indexes.
+
+        On another event loop it connects anew, and leaves the client of the first to it.
+        """
+        if self._here():
+            return self
         client = self._connect()
         try:
-            self._sessions = self._collection(client)
-            self._asking = Asking(
-                self._sessions, store=self.name, where=self.where, timeout=self.timeout
-            )
-            with self._asked(seconds=self.connect_timeout) as sessions:
+            sessions = self._collection(client)
+            asking = Asking(sessions, store=self.name, where=self.where, timeout=self.timeout)
+            with asking.once(seconds=self.connect_timeout):
                 await sessions.database.command("ping")
-            with self._asked() as sessions:
+            with asking.once():
                 await sessions.create_indexes(INDEXES)
         except BaseException:
-            self._sessions = self._asking = None
-            if client is not self._url:
-                await client.close()
+            await self._close(client)
             raise
-        self._client = client
-        self._together = Together(self._asking, connections=self._max_connections)
+        if self._here():  # somebody else has opened it meanwhile
+            await self._close(client)
+            return self
+        self._client, self._sessions, self._asking = client, sessions, asking
+        self._together = Together(asking, connections=self._max_connections)
+        self._loop = asyncio.get_running_loop()
         return self
 
     async def close(self) -> None:
-        """Wait for what is under way, and close the client if it was made here."""
+        """Wait for what is under way, and close the client if it was made here.
+
+        On another event loop it lets go of the client, which is the first one's.
+        """
+        here = self._here()
         client, asking, together = self._client, self._asking, self._together
-        self._client = self._sessions = self._asking = self._together = None
+        self._client = self._sessions = self._asking = self._together = self._loop = None
+        if not here:
+            return
         try:
             if together is not None:
                 await together.close()
             if asking is not None:
                 await asking.wait()
         finally:
-            if client is not None and client is not self._url:
-                await client.close()
+            await self._close(client)
+
+    def _here(self) -> bool:
+        """Whether it is open, and on this event loop."""
+        return self._loop is asyncio.get_running_loop()
+
+    async def _close(self, client: AsyncMongoClient[Document] | None) -> None:
+        if client is not None and client is not self._url:
+            await client.close()
 
     def checkout(self, session_id: str, lease: Lease) -> Operation[Record | None]:
         """See `LeasedStore.checkout`."""

@@ -35,7 +35,7 @@ class Asking:
         lines = self.lines
         if lines is None:
             request.unsent(NOT_OPEN)
-        elif request.answer.get_loop() is not lines.loop:
+        elif lines.inherited or request.answer.get_loop() is not lines.loop:
             request.unsent(ELSEWHERE)
         else:
             lines.ask(request)

@@ -7,7 +7,7 @@ else it waits, and goes with all that has met meanwhile.
 from __future__ import annotations
 
 import asyncio
-import os
+import logging
 from collections import deque
 from contextvars import Context
 from functools import partial
@@ -15,6 +15,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from barback.extras import needs_extra
+from barback.stores.forks import tell_when_forked
 from barback.stores.postgres.pipeline import Lost, Outcome, Refused
 from barback.stores.postgres.requests import Joint
 from barback.stores.postgres.server import PAUSE
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from barback.stores.postgres.server import Server
 
 __all__ = ["Lines"]
+
+logger = logging.getLogger("barback")
 
 TOGETHER: Final = 64  # requests in a statement
 BYTES: Final = 1_000_000  # which a statement carries, or little more
@@ -71,7 +74,9 @@ class Lines:
 
     def __init__(self, server: Server, lines: Iterable[Line]) -> None:
         self.loop = asyncio.get_running_loop()
-        self._process = os.getpid()
+        self.inherited = False
+        """Whether they are those of a process that has forked this one."""
+        tell_when_forked(self)
         self._server = server
         self._trips: dict[Line, Trip | None] = dict.fromkeys(lines)
         self._waiting: dict[str, deque[Request]] = {}  # none of them is empty
@@ -83,6 +88,7 @@ class Lines:
         self._timer_at = inf
         self._change: asyncio.Future[None] | None = None
         self._closing = False
+        self._told = False  # that there are less than there may be
 
     def ask(self, request: Request) -> None:
         """Have it answered in time; that is its own, if it has one already."""
@@ -118,14 +124,18 @@ class Lines:
     @property
     def here(self) -> bool:
         """Whether they are the running event loop's, and not those of a parent that forked."""
-        return self.loop is asyncio.get_running_loop() and self._process == os.getpid()
+        return not self.inherited and self.loop is asyncio.get_running_loop()
+
+    def forked(self) -> None:
+        """In a child: take no more requests. The loop may be the parent's as well."""
+        self.inherited = True
 
     def abandon(self) -> None:
         """Leave them to their event loop; if it has ended, they do.
 
         In a forked child they are the parent's, and nothing may be said on them, not even good-bye.
         """
-        if self.loop.is_closed() and self._process == os.getpid():
+        if self.loop.is_closed() and not self.inherited:
             for line in self._trips:
                 line.leave().pgconn.finish()
 
@@ -269,6 +279,7 @@ class Lines:
                         break
                     await asyncio.sleep(PAUSE)
                 else:
+                    self._told = False
                     self._trips[line] = None
                     self._depart()
                     self._settle(line)  # whoever waited may not do so any more
@@ -284,7 +295,15 @@ class Lines:
     def _gave_up(self, error: Exception) -> None:
         """There is no other line to be had: whoever waits for one is told so, if there is none."""
         self._open_at = self.loop.time() + REST
-        if not self._trips:
+        if self._trips:
+            if not self._told:
+                logger.warning(
+                    "No more than %d of %d connections to %s can be had: %s",
+                    *(len(self._trips), self._server.size, self._server.address),
+                    type(error).__name__,
+                )
+            self._told = True
+        else:
             for request in self._taken_all():
                 request.unsent(f"had no connection to {self._server.address} in time", error)
 

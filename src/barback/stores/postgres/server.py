@@ -203,7 +203,8 @@ def _parsed(url: str, connect_timeout: int) -> tuple[str, str]:
         raise ConfigurationError(_what_is_wrong(url)) from None
     hosts = (parts.get("host") or parts.get("hostaddr") or "localhost").split(",")
     ports = [port or "5432" for port in parts.get("port", "").split(",")]
-    if any("@" in host for host in hosts) or not all(port.isdigit() for port in ports):
+    pieces = (*hosts, parts.get("dbname", ""))
+    if any("@" in piece for piece in pieces) or not all(port.isdigit() for port in ports):
         raise ConfigurationError(NO_URL)  # these are pieces of a password
     ports *= len(hosts) if len(ports) == 1 else 1
     address = ", ".join(f"{host}:{port}" for host, port in zip(hosts, ports, strict=False))

@@ -133,6 +133,9 @@ class PostgresSessionStore(LeasedStore):
         if lines is not None and lines.here:
             return self
         opened = Lines(self._server, await self._server.open(self.table, self._sql))
+        if self._asking.lines is not lines:  # somebody else has opened it meanwhile
+            await opened.close()
+            return self
         if lines is not None:
             lines.abandon()
         self._asking = Asking(self._sql, self._server, self.name, opened)

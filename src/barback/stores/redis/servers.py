@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from barback.extras import needs_extra
+from barback.stores.forks import tell_when_forked
 from barback.stores.redis.link import Link
 from barback.stores.redis.wire import Call, LinkDown
 
@@ -56,6 +57,8 @@ class Servers(ABC):
         self._following: set[asyncio.Task[Any]] = set()
         self._settled = asyncio.Event()
         self._closing = True
+        self._inherited = False
+        tell_when_forked(self)
         self.loop: asyncio.AbstractEventLoop | None = None
         """The event loop it was prepared on."""
 
@@ -129,8 +132,8 @@ class Servers(ABC):
 
     @property
     def here(self) -> bool:
-        """Whether they were prepared on the running event loop, or not at all."""
-        return self.loop in {None, asyncio.get_running_loop()}
+        """Whether they were prepared on the running event loop, by this process, or not at all."""
+        return not self._inherited and self.loop in {None, asyncio.get_running_loop()}
 
     @property
     def open(self) -> bool:
@@ -145,6 +148,10 @@ class Servers(ABC):
             await self._disconnect()
         finally:
             self._abort()
+
+    def forked(self) -> None:
+        """In a child: be closed. The loop may be the parent's as well."""
+        self._closing = self._inherited = True
 
     def _refusal(self) -> LinkDown:
         return LinkDown("is closed" if self.here else ELSEWHERE, sent=False)

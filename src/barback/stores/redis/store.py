@@ -134,7 +134,10 @@ class RedisSessionStore(LeasedStore):
                 failure = asking.failure(error)
                 raise failure from failure.__cause__
             raise
-        self._asking = asking
+        if self._asking.servers.open:  # by somebody else, meanwhile
+            await asking.servers.close()
+        else:
+            self._asking = asking
         return self
 
     async def close(self) -> None:

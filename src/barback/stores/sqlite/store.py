@@ -126,6 +126,9 @@ class SQLiteSessionStore(LeasedStore):
         except BaseException:
             await worker.finish(_shut, database, worker, lister)
             raise
+        if self._process:  # somebody else has opened it meanwhile
+            await worker.finish(_shut, database, worker, lister)
+            return self
         self._database, self._worker, self._lister = database, worker, lister
         self._ferry = Ferry(worker, database.carry)
         self._process = os.getpid()
