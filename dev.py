@@ -8,6 +8,7 @@ python3 dev.py types         check types
 python3 dev.py check         test, lint and types
 python3 dev.py bench [ARGS]  measure barback beside its peers (benchmarks/README.md)
 python3 dev.py costs [ARGS]  count what a turn costs (docs/performance.md)
+python3 dev.py mutate [WORDS] break the package in many ways, and see a test fail of each
 """
 
 import hashlib
@@ -42,6 +43,8 @@ def main(arguments: list[str]) -> int:
         bench(rest)
     if command == "costs":
         return costs(rest)
+    if command == "mutate":
+        return run("python", "tests/mutations.py", *rest)
     plain = {"lint": lint, "types": types, "check": check}
     if command in plain and not rest:
         return plain[command]()

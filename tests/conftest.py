@@ -8,14 +8,53 @@ a collection or a table of its own.
 
 from __future__ import annotations
 
+import gc
 import os
+import threading
+import time
+from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.mongo_servers import MongoServer
 from tests.postgres_servers import PostgresServer
 from tests.valkey_servers import ValkeyCluster, ValkeySentinel, ValkeyServer
+
+
+OPEN = Path("/proc/self/fd")
+KINDS = ("socket:", "anon_inode:[event")  # of what a connection, or an event loop, has open
+PATIENCE = 5.0  # seconds for what is on its way to its end
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind() -> Iterator[None]:
+    """No test leaves a connection, an event loop or a thread behind; of tasks the plugin sees."""
+    threads, handles = set(threading.enumerate()), open_handles()
+    yield
+    give_up_at = time.monotonic() + PATIENCE
+    while left := [*remaining(threads), *(open_handles() - handles).elements()]:
+        gc.collect()
+        if time.monotonic() > give_up_at:
+            pytest.fail(f"The test left behind: {', '.join(left)}", pytrace=False)
+        time.sleep(0.01)
+
+
+def remaining(threads: set[threading.Thread]) -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread not in threads]
+
+
+def open_handles() -> Counter[str]:
+    """How many there are of each kind; where nobody can tell, none."""
+    found: Counter[str] = Counter()
+    for handle in OPEN.iterdir() if OPEN.is_dir() else ():
+        try:
+            what = str(handle.readlink())
+        except OSError:  # it is closed by now, as the one for this very list
+            continue
+        found.update(kind for kind in KINDS if what.startswith(kind))
+    return found
 
 
 @pytest.fixture(scope="session")

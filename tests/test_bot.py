@@ -157,6 +157,8 @@ async def test_middleware_goes_around_the_handler_the_first_outermost() -> None:
         {"shutdown_timeout": timedelta(0)},
         {"max_concurrency": 0},
         {"max_concurrency": 1.5},
+        {"max_waiting": 0},
+        {"max_waiting_for_one": "many"},
         {"dedupe": "never"},
         {"dedupe_limit": 0},
         {"dedupe_for": float("nan")},

@@ -196,9 +196,9 @@ def kill_and_check(folder: Path, kind: str, plans: list[Plan]) -> tuple[int, int
 
 def make_plans() -> list[Plan]:
     """Two fifths on a temporary file, two fifths anywhere, and a fifth held to be killed."""
-    seed = random.randrange(2**32)  # noqa: S311 - pytest-randomly sets it
+    seed = random.randrange(2**32)  # pytest-randomly sets it
     print(f"seed of the kills: {seed}")  # noqa: T201 - shown with a failure
-    rng = random.Random(seed)  # noqa: S311 - it chooses moments
+    rng = random.Random(seed)  # it chooses moments
     plans = []
     for number in range(KILLS):
         if number % 5 < 2:

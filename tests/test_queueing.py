@@ -83,7 +83,7 @@ async def test_without_the_queue_increments_would_be_lost() -> None:
 
     async with counting_bot(session_store=NoLeases()) as bot:
         assert bot._turns is not None
-        bot._turns.queue = NoQueue(10, lambda handed: None)
+        bot._turns.queue = NoQueue(10, lambda handed: None, most_waiting=10_000, most_for_one=1000)
         await asyncio.gather(*(bot.handle(event()) for _ in range(1000)))
         assert await state_of(bot) == {"n": 1}
 

@@ -8,6 +8,7 @@ from barback.context import Context
 from barback.errors import (
     BarbackError,
     BotNotRunning,
+    BotOverloaded,
     CannotSend,
     CommitUnknown,
     ConfigurationError,
@@ -54,6 +55,7 @@ __all__ = [
     "BarbackError",
     "Bot",
     "BotNotRunning",
+    "BotOverloaded",
     "CannotSend",
     "Channel",
     "CommitUnknown",

@@ -66,6 +66,8 @@ class Bot:
     - `shutdown_timeout`: seconds, or a timedelta, that running turns have to end when the bot
       stops: 30 s unless set. They are cancelled afterwards, and are not done.
     - `max_concurrency`: how many turns run at once, 1,000 unless set; others wait.
+    - `max_waiting`, `max_waiting_for_one`: how many events may wait, in all (10,000 unless set) and
+      for one session (1,000 unless set). More are refused with `BotOverloaded`.
     - `dedupe`: "changes" keeps an event's id with the session if its turn changed something, and
       otherwise in this process only; "always" keeps it with the session in any case.
     - `dedupe_limit`, `dedupe_for`: how many ids a session keeps (32 unless set), and for how long
@@ -87,6 +89,8 @@ class Bot:
         handler_timeout: float | timedelta | None = 120.0,
         shutdown_timeout: float | timedelta = 30.0,
         max_concurrency: int = 1000,
+        max_waiting: int = 10_000,
+        max_waiting_for_one: int = 1000,
         dedupe: Literal["changes", "always"] = "changes",
         dedupe_limit: int = 32,
         dedupe_for: float | timedelta = timedelta(days=1),
@@ -103,6 +107,8 @@ class Bot:
                 None if handler_timeout is None else seconds(handler_timeout, "handler_timeout")
             ),
             concurrency=count(max_concurrency, "max_concurrency"),
+            waiting=count(max_waiting, "max_waiting"),
+            waiting_for_one=count(max_waiting_for_one, "max_waiting_for_one"),
             seen_limit=count(dedupe_limit, "dedupe_limit"),
             seen_for=seconds(dedupe_for, "dedupe_for"),
             dedupe_always=dedupe == "always",

@@ -49,6 +49,7 @@ class Checkouts:
             token=f"{new_version():x}" if token is None else token,
             term=self._rules.lease_term,
             renewed_at=asked_at,
+            known=token is not None,
         )
 
     def keep_token(self, lease: Lease) -> None:

@@ -124,17 +124,18 @@ class Commits:
         seen[turn_id] = now
         return seen
 
-    async def resolve(self, turn: Turn, record: Record, lost: CommitUnknown) -> None:
+    async def resolve(self, turn: Turn, record: Record, lost: CommitUnknown) -> bool:
         """The answer to a commit was lost: read again, and see it done or know that it was not.
 
         The version read at checkout never comes back, so that a record which still has it has
-        not been committed to. The turn's id among those seen says that it has.
+        not been committed to. The turn's id among those seen says that it has; False if that was
+        by another copy of its event, in another process, and nothing of this turn was written.
         """
         turn_id = _id_of(turn, record.version)
         loop = asyncio.get_running_loop()
         give_up_at = loop.time() + self._rules.lease_wait
         sends = 1
-        fenced = unheard = False
+        fenced, unheard = False, turn.lease.known
         while True:
             lease = turn.lease
             try:
@@ -150,7 +151,7 @@ class Commits:
                 continue
             if stored is not None and turn_id in stored.seen:
                 await self.release(turn)
-                return
+                return _is_own(record, stored, turn_id)
             # Without a record before, one made and destroyed since looks the same: only the lease,
             # which goes with the commit, tells them apart.
             version = None if stored is None else stored.version
@@ -165,7 +166,7 @@ class Commits:
                     await self._store.commit(record, lease)
                 except (CommitUnknown, NotDone):
                     continue  # an earlier copy may have arrived after all: look again
-                return
+                return True
             await self.release(turn)
             if untouched and not unheard:
                 message = (
@@ -218,6 +219,16 @@ def not_given_back(turn: Turn, error: BarbackError) -> None:
 def _id_of(turn: Turn, version: int) -> str:
     """What the session remembers the turn by: its event's id, or one made of its commit's."""
     return turn.event_id or f"~{version:x}"
+
+
+def _is_own(record: Record, stored: Record, turn_id: str) -> bool:
+    """Whether the turn that `stored` remembers under this id is the one that wrote `record`."""
+    if stored.version == record.version:
+        return True
+    try:
+        return stored.seen[turn_id] == record.seen[turn_id]
+    except ValueError:  # the times cannot be read
+        return True
 
 
 def _window_holds(read: Record | None, stored: Record) -> bool:

@@ -17,6 +17,7 @@
     └── NotDone                                     nothing was committed: deliver the event again
         ├── Redeliver                               a handler asked for the event to come again
         ├── BotNotRunning         (RuntimeError)    the bot has not started, or is shutting down
+        ├── BotOverloaded                           more events wait than the bot lets wait
         ├── SessionBusy           (TimeoutError)    another turn holds the session
         ├── LeaseLost             (RuntimeError)    the session passed to another turn meanwhile
         ├── SessionStoreUnavailable (ConnectionError) the store cannot be reached or refuses to work
@@ -30,11 +31,12 @@ holds a session's state, a password or a token; a driver's own error is the `__c
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 __all__ = [
     "BarbackError",
     "BotNotRunning",
+    "BotOverloaded",
     "CannotSend",
     "CommitUnknown",
     "ConfigurationError",
@@ -151,6 +153,15 @@ class Redeliver(NotDone):
 
 class BotNotRunning(NotDone, RuntimeError):
     """The bot has not been started, or is shutting down."""
+
+
+class BotOverloaded(NotDone):
+    """So many events wait already, for one session or in all, that this one may not.
+
+    `retry_after`: seconds after which to deliver it again.
+    """
+
+    retry_after: ClassVar[float] = 1.0
 
 
 class SessionBusy(NotDone, TimeoutError):

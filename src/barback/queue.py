@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from barback.errors import BotOverloaded
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -35,8 +37,18 @@ class TurnQueue:
     it, and nothing is left of a session when its last turn has gone.
     """
 
-    def __init__(self, limit: int, on_unclaimed: Callable[[HandOver], None]) -> None:
+    def __init__(
+        self,
+        limit: int,
+        on_unclaimed: Callable[[HandOver], None],
+        *,
+        most_waiting: int,
+        most_for_one: int,
+    ) -> None:
         self._limit = limit
+        self._most_waiting = most_waiting
+        self._most_for_one = most_for_one
+        self._waiting = 0
         self._on_unclaimed = on_unclaimed  # a hand-over whose taker was cancelled as it was called
         self._running = 0
         self._lines: dict[str, deque[asyncio.Future[HandOver | None]] | None] = {}
@@ -57,7 +69,18 @@ class TurnQueue:
         """Wait for the session's turn to come; what the turn before handed over, if anything.
 
         `over_limit`: it does not count against the limit, and nor do those it stands behind.
+        Raises `BotOverloaded` where too many wait already; one over the limit may come all the
+        same, since its own turn keeps others waiting.
         """
+        if not over_limit:
+            self._refuse_when_full(session_id)
+        self._waiting += 1
+        try:
+            return await self._enter(session_id, over_limit=over_limit)
+        finally:
+            self._waiting -= 1
+
+    async def _enter(self, session_id: str, *, over_limit: bool) -> HandOver | None:
         if session_id not in self._lines:
             self._lines[session_id] = None
         else:
@@ -111,6 +134,22 @@ class TurnQueue:
 
     def __len__(self) -> int:
         return len(self._lines)
+
+    def _refuse_when_full(self, session_id: str) -> None:
+        line = self._lines.get(session_id)
+        if line is not None and len(line) >= self._most_for_one:
+            message = (
+                f"{len(line)} events wait for session {session_id!r} already. Deliver this one "
+                f"again later, or let more wait with max_waiting_for_one."
+            )
+        elif self._waiting >= self._most_waiting:
+            message = (
+                f"{self._waiting} events wait already. Deliver the one of session {session_id!r} "
+                f"again later, or let more wait with max_waiting."
+            )
+        else:
+            return
+        raise BotOverloaded(message, session_id=session_id)
 
     async def _stand_in_line(self, session_id: str) -> HandOver | None:
         line = self._lines[session_id]

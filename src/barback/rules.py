@@ -15,6 +15,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     - `lease_wait`: how long a turn waits for a session that another process holds.
     - `hand_overs`: how many turns in a row may run under one lease.
     - `concurrency`: how many turns may run at once.
+    - `waiting`, `waiting_for_one`: how many more events may wait, in all and for one session.
     - `seen_limit`, `seen_for`: how many event ids a session remembers, and for how long.
     - `dedupe_always`: remember an event's id even if its turn changed nothing.
     - `handled_limit`: how many ids of such events the process remembers otherwise.
@@ -26,6 +27,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     lease_wait: float = 30.0
     hand_overs: int = 16
     concurrency: int = 1000
+    waiting: int = 10_000
+    waiting_for_one: int = 1000
     seen_limit: int = 32
     seen_for: float = 24 * 3600.0
     dedupe_always: bool = False

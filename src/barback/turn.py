@@ -122,7 +122,12 @@ class Turns:
         self.store = store
         self.initial = initial
         self.rules = rules
-        self.queue = TurnQueue(rules.concurrency, self._return_unclaimed)
+        self.queue = TurnQueue(
+            rules.concurrency,
+            self._return_unclaimed,
+            most_waiting=rules.waiting,
+            most_for_one=rules.waiting_for_one,
+        )
         self._stopped = False
         self._clock = clock
         self._loop = asyncio.get_running_loop()
@@ -229,6 +234,7 @@ class Turns:
             await self._fail(turn, error, rescue)
 
         # commit
+        own = True
         try:
             record = self._commits.record_of(turn)
             if record is not None:
@@ -245,7 +251,7 @@ class Turns:
                             raise
                 except CommitUnknown as lost:
                     keep = False
-                    await self._operations.finish(self._commits.resolve(turn, record, lost))
+                    own = await self._operations.finish(self._commits.resolve(turn, record, lost))
         except (LeaseLost, CommitUnknown):
             queue.leave(session_id)
             raise
@@ -267,6 +273,8 @@ class Turns:
             await self._abandon(turn)  # which hands it on, unless who waited has gone meanwhile
         else:
             queue.leave(session_id)
+        if not own:
+            return Outcome.DUPLICATE
         return Outcome.FAILED if turn.failed else Outcome.COMMITTED
 
     @asynccontextmanager

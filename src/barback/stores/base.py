@@ -65,6 +65,8 @@ class Lease(msgspec.Struct, kw_only=True, eq=False):
     - `version`: the version of the record read under it, None where there was none. The turn
       notes it; `commit` compares it.
     - `renewed_at`: when it was taken or renewed, by the event loop's clock. The turn's own.
+    - `known`: an earlier checkout by the same token was not answered, and may still be on its way.
+      The turn's own.
     """
 
     session_id: str
@@ -72,6 +74,7 @@ class Lease(msgspec.Struct, kw_only=True, eq=False):
     term: float
     version: int | None = None
     renewed_at: float = 0.0
+    known: bool = False
 
 
 class _Store(ABC):

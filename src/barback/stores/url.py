@@ -77,9 +77,10 @@ def parse_url(
     for key, text in parse_qsl(query, keep_blank_values=True):
         if key not in allowed:
             known = ", ".join(sorted(allowed))
-            message = f"A {scheme} store has no option {key!r}; it has {known}."
+            which = "option of that name" if _hides(query) else f"option {key!r}"
+            message = f"A {scheme} store has no {which}; it has {known}."
             raise ConfigurationError(message)
-        options[key] = _value(scheme, key, text, allowed[key])
+        options[key] = _value(scheme, key, text, allowed[key], hide=_hides(query))
     return address.removeprefix("//"), options
 
 
@@ -99,15 +100,23 @@ def take_options(
     for part in query.split("&"):
         key, _, text = part.partition("=")
         if key in allowed:
-            options[key] = _value(scheme, key, unquote_plus(text), allowed[key])
+            options[key] = _value(scheme, key, unquote_plus(text), allowed[key], hide=_hides(query))
         else:
             rest.append(part)
     return (f"{address}{mark}{'&'.join(rest)}" if any(rest) else address), options
 
 
-def _value(scheme: str, key: str, text: str, make: Callable[[str], Any]) -> Any:
+def _hides(query: str) -> bool:
+    """Whether a part of it may be a password's, of which the question mark was not encoded."""
+    return "@" in query
+
+
+def _value(
+    scheme: str, key: str, text: str, make: Callable[[str], Any], *, hide: bool = False
+) -> Any:
     try:
         return None if text == "never" and key == "expires_in" else make(text)
     except ValueError:
-        message = f"The {scheme} store's option {key} cannot be {text!r}."
+        value = "what the URL says" if hide else repr(text)
+        message = f"The {scheme} store's option {key} cannot be {value}."
         raise ConfigurationError(message) from None

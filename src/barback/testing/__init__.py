@@ -1,4 +1,4 @@
-"""For your tests: talk to a bot, move its clock, hold a store to its contract.
+"""For your tests: talk to a bot, move its clock, hold a store to its contract, make it fail.
 
 `async def` tests run by themselves: `barback.testing.plugin` is a pytest plugin that barback
 brings along. The rest is loaded when it is asked for.
@@ -9,15 +9,46 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from barback.testing.clock import Clock
     from barback.testing.contract import ListedStoreContract, StoreContract
+    from barback.testing.faults import Chances, FaultyStore
+    from barback.testing.history import Effect, History, HistoryError, TurnRecord, check_history
+    from barback.testing.interleaving import Stuck, explore
+    from barback.testing.proxy import FaultProxy
     from barback.testing.simulator import Person, Sent, Simulator
 
-__all__ = ["Clock", "ListedStoreContract", "Person", "Sent", "Simulator", "StoreContract"]
+__all__ = [
+    "Chances",
+    "Clock",
+    "Effect",
+    "FaultProxy",
+    "FaultyStore",
+    "History",
+    "HistoryError",
+    "ListedStoreContract",
+    "Person",
+    "Sent",
+    "Simulator",
+    "StoreContract",
+    "Stuck",
+    "TurnRecord",
+    "check_history",
+    "explore",
+]
 
 
 _HOMES = {
-    "Clock": "barback.testing.clock",
-    "ListedStoreContract": "barback.testing.contract",
-    "StoreContract": "barback.testing.contract",
+    "Chances": "faults",
+    "Clock": "clock",
+    "Effect": "history",
+    "FaultProxy": "proxy",
+    "FaultyStore": "faults",
+    "History": "history",
+    "HistoryError": "history",
+    "ListedStoreContract": "contract",
+    "StoreContract": "contract",
+    "Stuck": "interleaving",
+    "TurnRecord": "history",
+    "check_history": "history",
+    "explore": "interleaving",
 }
 
 if not TYPE_CHECKING:  # or else every misspelt name would be some object to a type checker
@@ -29,4 +60,5 @@ if not TYPE_CHECKING:  # or else every misspelt name would be some object to a t
             raise AttributeError(message, name=name)
         from importlib import import_module  # noqa: PLC0415 - see above
 
-        return getattr(import_module(_HOMES.get(name, "barback.testing.simulator")), name)
+        home = _HOMES.get(name, "simulator")
+        return getattr(import_module(f"barback.testing.{home}"), name)

@@ -145,9 +145,9 @@ class Target:
         elif family not in {"redis", "rediss"} or kind not in {"", "cluster", "sentinel"}:
             raise _cannot(f"it has no URLs of the kind {scheme!r}")
         path = "" if family == "unix" else self._read_address(kind, rest)
+        query = rest.partition("?")[2]
         if kind:  # its hosts are read; the rest is as in the URL of one server
             user, at, _ = rest.partition("/")[0].partition("?")[0].rpartition("@")
-            query = rest.partition("?")[2]
             rest = f"{user}{at}localhost{path}?{query}"
         try:
             settings: dict[str, Any] = dict(parse_url(f"{family}://{rest}"))
@@ -157,9 +157,10 @@ class Target:
         if kind:
             self.kind = kind
             del settings["host"]
-        self._take_options(settings)
+        # Where there is an @, it may be a part of a password, whose ? is not encoded.
+        self._take_options(settings, tell="@" not in query)
 
-    def _take_options(self, settings: dict[str, Any]) -> None:
+    def _take_options(self, settings: dict[str, Any], *, tell: bool) -> None:
         """Share what a URL says between the servers and the Sentinels; refuse what is neither's."""
         secured = self.connection_class is SSLConnection
         for name, value in settings.items():
@@ -169,7 +170,7 @@ class Target:
             if secured and name.startswith("ssl_"):
                 self.sentinel_settings[name] = value
             elif name not in OPTIONS and name not in {"host", "port", "path"}:
-                shown = name if name.isidentifier() else "of that name"
+                shown = name if tell and name.isidentifier() else "of that name"
                 raise _cannot(f"its URL has no option {shown}")
             self.settings[name] = value
 
@@ -189,6 +190,8 @@ class Target:
             self.service = unquote(service)
             if not self.service:
                 raise _cannot("a Sentinel URL names its service: redis+sentinel://host/service")
+            if "@" in service:  # a user or a password with a slash in it
+                raise _cannot(UNREADABLE)
         if parts.fragment or (path and not path.isdecimal()):
             raise _cannot(UNREADABLE)
         return f"/{path}" if path else ""

@@ -1,0 +1,285 @@
+"""Are the guarantees' tests any good? Break the turn, one way after another, and see them fail.
+
+    python3 dev.py mutate [NAME…]
+
+For each of `MUTATIONS` a copy of the package is made, something in it is replaced, and the tests
+named for it must fail on the copy. With `NOTHING` replaced they must pass: or else they would fail
+of anything. It prints a table, and ends with 1 if a mutation was not caught.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCE = ROOT / "src"
+PATIENCE = 100  # seconds that tests may take: a turn that is broken may hang
+
+EXPLORED = "tests/test_guarantees_explored.py"
+CONTRACT = "tests/test_store_contract.py"
+OVERLOAD = "tests/test_overload.py"
+TURNS = "tests/test_guarantees.py"
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """What is broken: in `file`, `old` becomes `new`; `tests` are to find it out."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: str = EXPLORED
+
+
+NOTHING = Mutation("nothing at all", "turn.py", "class Turns:", "class Turns:", EXPLORED)
+
+MUTATIONS = [
+    Mutation(
+        "leases exclude nobody",
+        "stores/local.py",
+        "            if not own and until > now:\n                raise",
+        "            if False:\n                raise",
+    ),
+    Mutation(
+        "a commit does not look whose the lease is",
+        "stores/local.py",
+        "        if holder is None or holder[0] != lease.token:\n"
+        "            if holder is not None:\n"
+        "                self._held[session_id] = holder\n"
+        "            raise answers.lost(self._store, session_id)",
+        "        pass",
+        TURNS,
+    ),
+    Mutation(
+        "a commit does not look at the version",
+        "stores/memory.py",
+        "        if (None if stored is None else stored.version) != lease.version:\n"
+        "            raise answers.lost(self.name, session_id)",
+        "        pass",
+    ),
+    Mutation(
+        "a turn commits twice",
+        "turn.py",
+        "                            await writing.answer\n",
+        "                            await writing.answer\n"
+        "                            await self.store.commit(record, turn.lease, keep=keep)\n",
+    ),
+    Mutation(
+        "an event is marked seen before its commit",
+        "turn.py",
+        "        # handle\n",
+        "        # handle\n        self._remember(turn)\n",
+    ),
+    Mutation(
+        "no event is known again",
+        "turn.py",
+        "            (record is not None and event_id in record.seen)\n            or",
+        "            False\n            or",
+    ),
+    Mutation(
+        "an answer that was lost is taken for a commit",
+        "turn.py",
+        "                    own = await self._operations.finish("
+        "self._commits.resolve(turn, record, lost))",
+        "                    del lost",
+    ),
+    Mutation(
+        "an answer that was lost is taken for a refusal",
+        "turn.py",
+        "                except CommitUnknown as lost:\n",
+        "                except CommitUnknown as lost:\n"
+        '                    raise LeaseLost("Nothing was written.") from lost\n',
+    ),
+    Mutation(
+        "a commit whose answer was lost is sent again without looking",
+        "commit.py",
+        "            if stored is not None and turn_id in stored.seen:",
+        "            if False:",
+    ),
+    Mutation(
+        "a late commit is not fenced off",
+        "commit.py",
+        "                    await self._fence(turn, lost)\n",
+        "",
+    ),
+    Mutation(
+        "whoever waits longest is forgotten",
+        "queue.py",
+        "            if not place.done():\n                place.set_result(handed)\n",
+        "            if not place.done() and line:\n                place.set_result(handed)\n",
+    ),
+    Mutation(
+        "leases are not renewed",
+        "keeper.py",
+        "            elif turn.renewal_due() <= now:\n",
+        "            elif False:\n",
+    ),
+    Mutation(
+        "a lease that was lost does not stop its handler's commit",
+        "commit.py",
+        "            if untouched or stored is None or not _window_holds(turn.record, stored):",
+        "            if False:",
+    ),
+    Mutation(
+        "the lease is not given back where nothing was written",
+        "turn.py",
+        "                given_back = await self._commits.release(turn)\n",
+        "                given_back = True\n",
+    ),
+    Mutation(
+        "a cancelled commit is not waited for",
+        "turn.py",
+        "                            await self._operations.outlast(writing)\n",
+        "",
+        TURNS,
+    ),
+    Mutation(
+        "a cancelled checkout keeps its lease",
+        "checkout.py",
+        "        elif isinstance(error, asyncio.CancelledError):\n",
+        "        elif False:\n",
+        TURNS,
+    ),
+    Mutation(
+        "a session keeps its place for ever",
+        "turn.py",
+        "            and turn.hand_overs + 1 < self.rules.hand_overs\n",
+        "",
+        OVERLOAD,
+    ),
+    Mutation(
+        "everybody may wait",
+        "queue.py",
+        "        if line is not None and len(line) >= self._most_for_one:",
+        "        if False:",
+        OVERLOAD,
+    ),
+    Mutation(
+        "an expired session goes on",
+        "turn.py",
+        "record.expires_at is None or record.expires_at > read_at",
+        "True",
+        TURNS,
+    ),
+    Mutation(
+        "events of a session run in any order",
+        "queue.py",
+        "            place = line.popleft()",
+        "            place = line.pop()",
+        TURNS,
+    ),
+    Mutation(
+        "a handler that failed is committed all the same",
+        "turn.py",
+        "        turn.start_over(self.initial)\n        if rescue is None:",
+        "        turn.state = turn.draft.changed()\n        if rescue is None:",
+        TURNS,
+    ),
+    Mutation(
+        "a handler that runs too long is left alone",
+        "keeper.py",
+        "            elif turn.deadline <= now:\n                turn.interrupt(",
+        "            elif False:\n                turn.interrupt(",
+        TURNS,
+    ),
+    Mutation(
+        "what is changed after the turn is taken",
+        "turn.py",
+        "        turn.draft.closed = True\n        return error",
+        "        return error",
+        TURNS,
+    ),
+    Mutation(
+        "a nested change is none",
+        "state.py",
+        "        return None if encoded == self.base else encoded",
+        "        return None if value.keys() == decode_state(self.base, '').keys() else encoded",
+        TURNS,
+    ),
+    Mutation(
+        "ids of events are kept without end",
+        "commit.py",
+        "        while len(seen) >= limit:\n            del seen[next(iter(seen))]\n",
+        "",
+        TURNS,
+    ),
+    Mutation(
+        "sessions share their initial state",
+        "state.py",
+        "self.decoded = decode_state(self._base or self.base, self._session_id)",
+        "self.decoded = _SHARED.setdefault(self.base, decode_state(self.base, ''))",
+        TURNS,
+    ),
+]
+
+
+def main(names: list[str]) -> int:
+    """Try the mutations that have these words in their names; without any, all."""
+    chosen = [each for each in MUTATIONS if all(name in each.name for name in names)]
+    failures = 0
+    if not names:
+        passed, told = tried(NOTHING)
+        failures += not passed
+        row(NOTHING, "stays green" if passed else f"FAILS: {told}")
+    for mutation in chosen:
+        passed, told = tried(mutation)
+        failures += passed
+        row(mutation, "NOT CAUGHT" if passed else told)
+    return min(failures, 1)
+
+
+def tried(mutation: Mutation) -> tuple[bool, str]:
+    """Whether the tests pass on a copy that has been broken so, and the first that does not."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "src"
+        shutil.copytree(SOURCE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+        path = copy / "barback" / mutation.file
+        text = path.read_text()
+        if text.count(mutation.old) != 1:
+            sys.exit(f"{mutation.name}: {mutation.file} has not that text, or more than once.")
+        text = text.replace(mutation.old, mutation.new)
+        if "_SHARED" in mutation.new:
+            text += "\n\n_SHARED: dict[bytes, State] = {}\n"
+        path.write_text(text)
+        command = [
+            *(sys.executable, "-m", "pytest", "-x", "-q"),
+            *("-p", "no:cacheprovider", "-p", "no:randomly", "--timeout", "45"),
+            *mutation.tests.split(),
+        ]
+        environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
+        try:
+            done = subprocess.run(
+                command,
+                cwd=ROOT,
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return False, "it hangs"
+    if done.returncode == 0:
+        return True, ""
+    if done.returncode != 1:  # no test failed: something else did
+        sys.exit(f"{mutation.name}: pytest ended with {done.returncode}.\n{done.stdout[-2000:]}")
+    failed = re.search(r"^FAILED \S+?::(\S+)", done.stdout, re.MULTILINE)
+    return False, failed[1] if failed else "pytest was ended"
+
+
+def row(mutation: Mutation, told: str) -> None:
+    """A line of the table."""
+    sys.stdout.write(f"| {mutation.name} | {told} |\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,193 @@
+"""The guarantees, in interleavings that chance draws, over a store on which nothing is sure.
+
+Two bots, as two processes would, on one store; events of few people, each delivered several times
+and again until it is done; answers that are late, lost or refusals; tasks that are cancelled. The
+history of it all must be one that turns one after another could have had.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from barback import Bot, CommitUnknown, Context, MemorySessionStore, NotDone, Outcome
+from barback.stores.local import LeaseTable
+from barback.testing.faults import Chances, FaultyStore
+from barback.testing.history import Effect, TurnRecord, check_history
+from barback.testing.interleaving import explore
+from tests.scripted import event, nothing_left
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+SEEDS = range(60)
+PEOPLE = ["tim", "ann"]
+EVENTS = 6  # of each
+COPIES = 3  # of an event, at most
+
+WEATHERS = {
+    "fair": Chances(),
+    "refusing": Chances(refused=0.3),
+    "losing": Chances(lost=0.3),
+    "late": Chances(late=0.2),
+    "a moment late": Chances(late=0.4, lateness=0.02),
+    "slow": Chances(slow=0.3),
+    "all at once": Chances(refused=0.1, lost=0.1, late=0.1, slow=0.1),
+}
+
+EFFECTS = {
+    Outcome.COMMITTED: Effect.DONE,
+    Outcome.UNCHANGED: Effect.DONE,
+    Outcome.FAILED: Effect.NONE,
+    Outcome.DUPLICATE: Effect.SEEN,
+}
+
+
+class World:
+    """Two bots on one store, and what was asked of them."""
+
+    def __init__(self, chances: Chances, seed: int, **options: Any) -> None:
+        self.chance = random.Random(seed)
+        self.fair = chances == Chances()
+        self.inner = MemorySessionStore()
+        self.inner._leases = LeaseTable("memory", asyncio.get_running_loop().time)
+        self.stores = [FaultyStore(self.inner, chances, self.chance) for _ in range(2)]
+        milliseconds = count(1)
+        self.bots = [
+            Bot(
+                session_store=store,
+                initial_state={"mark": None},
+                clock=lambda: next(milliseconds) / 1000,  # no two commits have the same
+                **options,
+            )
+            for store in self.stores
+        ]
+        for bot in self.bots:
+            bot.on_event(self.handle)
+        self.turns: dict[str, dict[str, Any]] = {}
+        self.marks = count()
+        self.told: Counter[str] = Counter()
+
+    async def handle(self, context: Context) -> None:
+        mark = context.event.text
+        assert mark is not None
+        self.turns[mark].update(ran=True, read=context.state["mark"])
+        for _ in range(self.chance.randrange(3)):
+            await asyncio.sleep(0)
+        if self.chance.random() < 0.05:
+            await asyncio.sleep(45)  # longer than a lease
+        context.set_state(mark=mark)
+
+    async def deliver(self, user: str, event_id: str) -> Effect:
+        """Hand an event to one of the bots, and note what is heard of it."""
+        loop, mark = asyncio.get_running_loop(), f"m{next(self.marks)}"
+        turn: dict[str, Any] = {"session": f"test:{user}", "event": event_id, "began": loop.time()}
+        self.turns[mark] = turn
+        bot = self.chance.choice(self.bots)
+        try:
+            outcome = await bot.handle(event(user, event_id=event_id, text=mark))
+            effect = EFFECTS[outcome]
+            self.told[outcome] += 1
+        except (NotDone, CommitUnknown) as error:
+            effect = Effect.UNKNOWN if isinstance(error, CommitUnknown) else Effect.NONE
+            self.told[type(error).__name__] += 1
+        except asyncio.CancelledError:
+            self.told["cancelled"] += 1
+            effect = Effect.UNKNOWN
+        if effect is not Effect.UNKNOWN:
+            turn.update(effect=effect, ended=loop.time())
+        return effect
+
+    async def redeliver(self, user: str, event_id: str) -> None:
+        """As a platform does: until it is answered."""
+        for _ in range(200):
+            if await self.deliver(user, event_id) in {Effect.DONE, Effect.SEEN}:
+                return
+            await asyncio.sleep(self.chance.uniform(0, 5))
+        pytest.fail(f"event {event_id} was never done")
+
+    async def run(self, *, cancels: bool) -> None:
+        async with self.bots[0], self.bots[1]:
+            talking = [
+                asyncio.create_task(self.redeliver(user, f"{user}{number}"))
+                for user in PEOPLE
+                for number in range(EVENTS)
+                for _ in range(self.chance.randint(1, COPIES))
+            ]
+            if cancels:
+                await asyncio.gather(*(self.cut_off() for _ in range(6)))
+            await asyncio.gather(*talking)
+            assert all(map(nothing_left, self.bots))
+        for store in self.stores:
+            await store.close()
+        if self.fair:  # or else who cannot give a lease back leaves it to its end
+            assert not self.inner._leases._held
+            assert self.told.keys() <= {*EFFECTS, "cancelled", "SessionBusy"}  # who waits too long
+
+    async def cut_off(self) -> None:
+        """A delivery that is cancelled at some step of it, as by a platform that hangs up."""
+        user = self.chance.choice(PEOPLE)
+        task = asyncio.create_task(self.deliver(user, f"{user}{self.chance.randrange(EVENTS)}"))
+        for _ in range(self.chance.randrange(40)):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+
+    def check(self, *, window: bool) -> None:
+        turns = [TurnRecord(mark=mark, **turn) for mark, turn in self.turns.items()]
+        last: dict[str, str | None] = {}
+        for user in PEOPLE:
+            session = f"test:{user}"
+            record = self.inner._records.get(session)
+            last[session] = None if record is None else record.state.decode().split('"')[3]
+        check_history(turns, last, window=window)
+
+
+@pytest.mark.parametrize("weather", WEATHERS)
+@pytest.mark.parametrize("cancels", [False, True], ids=["calm", "cancelled"])
+def test_every_history_could_have_been_one_turn_after_another(
+    weather: str,
+    cancels: bool,  # noqa: FBT001
+) -> None:
+    told: Counter[str] = Counter()
+    faults: Counter[str] = Counter()
+    explore(scenario(WEATHERS[weather], told, faults, cancels=cancels), seeds=SEEDS)
+    told_of(weather, told, faults)
+
+
+@pytest.mark.parametrize("weather", ["late", "a moment late"])
+def test_beyond_the_window_of_ids_too_nothing_is_told_that_is_not_so(weather: str) -> None:
+    """A session that remembers one event handles others again; it still says what it did."""
+    told: Counter[str] = Counter()
+    faults: Counter[str] = Counter()
+    play = scenario(WEATHERS[weather], told, faults, cancels=False, dedupe_limit=1)
+    explore(play, seeds=SEEDS)
+    told_of(weather, told, faults)
+
+
+def told_of(weather: str, told: Counter[str], faults: Counter[str]) -> None:
+    """The faults of the weather did hit, and yet most got done."""
+    print(f"{weather}: {dict(told)}\n  {dict(faults)}")  # noqa: T201 - shown with a failure
+    assert told["committed"] >= len(SEEDS) * len(PEOPLE) * EVENTS * 0.5
+    for fault in "refused", "lost", "late", "slow":
+        if getattr(WEATHERS[weather], fault):
+            assert sum(n for what, n in faults.items() if what.endswith(fault)) > len(SEEDS)
+
+
+def scenario(
+    chances: Chances, told: Counter[str], faults: Counter[str], *, cancels: bool, **options: Any
+) -> Callable[[], Coroutine[Any, Any, None]]:
+    async def play() -> None:
+        world = World(chances, random.getrandbits(32), **options)
+        await world.run(cancels=cancels)
+        world.check(window=not options)
+        told.update(world.told)
+        for store in world.stores:
+            faults.update(store.faults)
+
+    return play

@@ -1,0 +1,125 @@
+"""Exploring interleavings: chance decides who goes on, and a seed decides chance."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+
+from barback.testing.interleaving import Stuck, explore
+
+
+def orders(seeds: range) -> list[str]:
+    """In which order three tasks of three steps went on, with each seed."""
+    found: list[str] = []
+
+    async def scenario() -> None:
+        order = ""
+
+        async def steps(name: str) -> None:
+            nonlocal order
+            for _ in range(3):
+                await asyncio.sleep(0)
+                order += name
+
+        await asyncio.gather(*map(steps, "abc"))
+        found.append(order)
+
+    explore(scenario, seeds=seeds)
+    return found
+
+
+def test_a_seed_is_one_interleaving_and_seeds_are_many() -> None:
+    found = orders(range(50))
+    assert orders(range(50)) == found
+    assert len(set(found)) > 40
+    assert all(sorted(order) == sorted("aaabbbccc") for order in found)
+
+
+def test_a_race_is_found_and_its_seed_told() -> None:
+    async def scenario() -> None:
+        number = 0
+
+        async def add() -> None:
+            nonlocal number
+            await asyncio.sleep(0)
+            read = number
+            await asyncio.sleep(0)
+            number = read + 1
+
+        async def one_then_the_other() -> None:  # as the usual order would have it
+            await add()
+
+        first = asyncio.create_task(one_then_the_other())
+        for _ in range(5):
+            await asyncio.sleep(0)
+        await asyncio.gather(first, add())
+        assert number == 2
+
+    asyncio.run(scenario())
+    with pytest.raises(AssertionError) as caught:
+        explore(scenario)
+    (note,) = caught.value.__notes__
+    seed = int(note.split()[5].rstrip(":"))
+    with pytest.raises(AssertionError):
+        explore(scenario, seeds=[seed])
+
+
+def test_time_goes_on_only_when_nobody_can_and_at_once() -> None:
+    async def scenario() -> None:
+        loop, passed = asyncio.get_running_loop(), list[float]()
+        assert loop.time() == 0
+
+        async def sleep(seconds: float) -> None:
+            await asyncio.sleep(seconds)
+            passed.append(loop.time())
+
+        await asyncio.gather(sleep(3600), sleep(86_400), sleep(1))
+        assert passed == [1, 3600, 86_400]
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(30):
+                await loop.create_future()
+
+    explore(scenario, seeds=range(10))
+
+
+def test_who_waits_for_ever_is_stuck() -> None:
+    async def scenario() -> None:
+        await asyncio.Event().wait()
+
+    with pytest.raises(Stuck, match="Nobody can go on"):
+        explore(scenario, seeds=[7])
+
+
+def test_the_numbers_of_random_are_the_seeds_and_given_back() -> None:
+    drawn: list[float] = []
+
+    async def scenario() -> None:
+        drawn.append(random.random())
+
+    random.seed(1)
+    expected = random.random()
+    random.seed(1)
+    explore(scenario, seeds=[5, 6])
+    explore(scenario, seeds=[5, 6])
+    assert drawn[:2] == drawn[2:]
+    assert drawn[0] != drawn[1]
+    assert random.random() == expected
+
+
+def test_context_variables_stay_with_their_task() -> None:
+    from contextvars import ContextVar  # noqa: PLC0415
+
+    own: ContextVar[int] = ContextVar("own")
+
+    async def scenario() -> None:
+        async def keeps(number: int) -> None:
+            own.set(number)
+            for _ in range(5):
+                await asyncio.sleep(0)
+                assert own.get() == number
+
+        await asyncio.gather(*map(keeps, range(5)))
+
+    explore(scenario, seeds=range(20))
