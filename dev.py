@@ -8,7 +8,10 @@ python3 dev.py types         check types
 python3 dev.py check         test, lint and types
 python3 dev.py bench [ARGS]  measure barback beside its peers (benchmarks/README.md)
 python3 dev.py costs [ARGS]  count what a turn costs (docs/performance.md)
-python3 dev.py mutate [WORDS] break the package in many ways, and see a test fail of each
+python3 dev.py guarantees [--quick] [STORE or FAULT...]
+                             let faults strike every store (docs/guarantees.md)
+python3 dev.py mutate [NAME...]
+                             break the turn, and see the guarantees' tests fail
 """
 
 import hashlib
@@ -43,6 +46,8 @@ def main(arguments: list[str]) -> int:
         bench(rest)
     if command == "costs":
         return costs(rest)
+    if command == "guarantees":
+        return run("python", "-m", "tests.fault_matrix", *rest)
     if command == "mutate":
         return run("python", "tests/mutations.py", *rest)
     plain = {"lint": lint, "types": types, "check": check}

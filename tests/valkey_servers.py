@@ -166,7 +166,7 @@ class ValkeyCluster:
         slot = self.servers[0].ask("CLUSTER", "KEYSLOT", key)
         for server in self.servers:
             for start, end, (_, port, *_), *_ in server.ask("CLUSTER", "SLOTS"):
-                if start <= slot <= end and port == server.port:
+                if start <= slot <= end and port == server.known_as:
                     return server
         raise LookupError(slot)
 
@@ -236,7 +236,7 @@ class ValkeyCluster:
         self._started.close()
 
     def _whole(self) -> bool:
-        ports = {server.port for server in self.servers}
+        ports = {server.known_as for server in self.servers}
         return all(
             {port for _, _, (_, port, *_), *_ in server.ask("CLUSTER", "SLOTS")} == ports
             and "cluster_state:ok" in server.ask("CLUSTER", "INFO")
@@ -245,13 +245,23 @@ class ValkeyCluster:
 
 
 class ClusterServer(ValkeyServer):
-    """A server with a second port for its cluster's own talk."""
+    """A server with a second port for its cluster's own talk.
+
+    `announced`: the port by which clients are told to reach it, if not its own.
+    """
 
     bus = 0
+    announced = 0
+
+    @property
+    def known_as(self) -> int:
+        return self.announced or self.port
 
     def _launch(self) -> None:
         self.bus = self.bus or free_port()
-        own = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
+        own: tuple[str, ...] = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
+        if self.announced:
+            own += ("--cluster-announce-port", str(self.announced))
         kept, self.options = self.options, (*own, "--cluster-port", str(self.bus), *self.options)
         try:
             super()._launch()

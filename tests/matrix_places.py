@@ -1,0 +1,279 @@
+"""Where the sessions of the fault matrix rest: a server of a cell's own, or a folder.
+
+Each says with which settings it runs, since what survives is the settings' doing as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import sqlite3
+import time
+from contextlib import AsyncExitStack, ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from barback.testing.proxy import FaultProxy
+from tests.every_store import own_place, with_options
+from tests.mongo_servers import MongoServer
+from tests.ports import free_port
+from tests.postgres_servers import PostgresServer
+from tests.valkey_servers import ValkeyCluster, ValkeySentinel, ValkeyServer, wait_until
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+__all__ = ["PLACES", "Place", "new_place"]
+
+FIRST = "{test:user0}"  # of the first person's key, which says who keeps it in a Cluster
+DELAY = 0.002  # seconds that the network takes one way, so that something is always under way
+KEPT_AWAY = 0.1  # seconds that a killed server stays away
+
+
+class Place:
+    """A place where sessions rest, from entering until leaving.
+
+    - `settings`: what its durability depends on.
+    - `proxies`: of the network between each worker and it; the same ones in two workers' lists
+      if they share them.
+    """
+
+    settings: ClassVar[str]
+
+    def __init__(self, folder: Path, *, networked: bool, timeout: str) -> None:
+        self.folder = folder
+        self.networked = networked
+        self.timeout = timeout
+        self.proxies: list[list[FaultProxy]] = [[], []]
+        self._stack = AsyncExitStack()
+
+    def url(self, worker: int) -> str:
+        """The URL that a worker is to open."""
+        raise NotImplementedError
+
+    async def start(self, stack: AsyncExitStack) -> None:
+        """Bring it up; `stack` takes it down."""
+
+    async def kill_and_restart(self) -> None:
+        """End the server in the middle of whatever it does, and bring it up again."""
+        raise NotImplementedError
+
+    async def fail_over(self) -> None:
+        """Kill the primary, and wait until another has its place and it has come back below."""
+        raise NotImplementedError
+
+    def hold(self, seconds: float) -> None:
+        """Keep everybody from the disk for so long, as another process could."""
+        raise NotImplementedError
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            await self.start(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._stack.aclose()
+
+
+class MemoryPlace(Place):
+    settings = "in the process; nothing survives it"
+
+    def url(self, worker: int) -> str:
+        return "memory://"
+
+
+class FilePlace(Place):
+    settings = "`fsync` of each file and of the folder"
+
+    def url(self, worker: int) -> str:
+        return f"file:{self.folder}/sessions?timeout={self.timeout}"
+
+    def hold(self, seconds: float) -> None:
+        with ExitStack() as stack:
+            for path in sorted((self.folder / "sessions" / ".leases").iterdir()):
+                file = stack.enter_context(path.open("rb"))
+                fcntl.flock(file, fcntl.LOCK_EX)
+            time.sleep(seconds)  # it is a fault's length, and waits for nothing
+
+
+class SQLitePlace(Place):
+    settings = "WAL, `synchronous=full`"
+
+    def url(self, worker: int) -> str:
+        return f"sqlite:///{self.folder}/sessions.db?timeout={self.timeout}"
+
+    def hold(self, seconds: float) -> None:
+        connection = sqlite3.connect(self.folder / "sessions.db", isolation_level=None, timeout=10)
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            time.sleep(seconds)  # the same
+        finally:
+            connection.close()
+
+
+class ServerPlace(Place):
+    """One server, behind a proxy for each worker if it is `networked`."""
+
+    server: ValkeyServer | MongoServer | PostgresServer
+
+    async def start(self, stack: AsyncExitStack) -> None:
+        self.server = self.new_server()
+        await asyncio.to_thread(self.server.__enter__)
+        stack.push_async_callback(asyncio.to_thread, self.server.__exit__, None, None, None)
+        self.own = with_options(own_place(self.server.url), timeout=self.timeout)
+        if self.networked:
+            for number in range(2):
+                proxy = FaultProxy("127.0.0.1", self.server.port, delay=DELAY)
+                self.proxies[number] = [await stack.enter_async_context(proxy)]
+
+    def new_server(self) -> ValkeyServer | MongoServer | PostgresServer:
+        raise NotImplementedError
+
+    def url(self, worker: int) -> str:
+        if not self.networked:
+            return self.own
+        (proxy,) = self.proxies[worker]
+        return self.own.replace(f":{self.server.port}", f":{proxy.port}", 1)
+
+    async def kill_and_restart(self) -> None:
+        await asyncio.to_thread(self.server.kill)
+        await asyncio.sleep(KEPT_AWAY)
+        await asyncio.to_thread(self.server.start)
+
+
+class RedisPlace(ServerPlace):
+    settings = "valkey-server, `appendonly yes`, `appendfsync always`"
+
+    def new_server(self) -> ValkeyServer:
+        return ValkeyServer(self.folder / "valkey")
+
+
+class MongoPlace(ServerPlace):
+    settings = "SecantusDB, `w=majority`, `j=true`"
+
+    def new_server(self) -> MongoServer:
+        return MongoServer(self.folder / "mongo")
+
+    def url(self, worker: int) -> str:
+        # Or else the driver would ask the server where it is, and pass by the proxy.
+        return with_options(super().url(worker), directConnection="true")
+
+
+class PostgresPlace(ServerPlace):
+    settings = "PostgreSQL, `fsync=on`, `synchronous_commit=on`"
+
+    def new_server(self) -> PostgresServer:
+        return PostgresServer(self.folder)
+
+
+class SentinelPlace(Place):
+    """A primary and its replica; which of the two is the primary changes."""
+
+    settings = "a primary and a replica, replication asynchronous, `appendfsync always`"
+
+    async def start(self, stack: AsyncExitStack) -> None:
+        self.sentinel = ValkeySentinel(self.folder / "sentinel")
+        await asyncio.to_thread(self.sentinel.__enter__)
+        stack.push_async_callback(asyncio.to_thread, self.sentinel.__exit__, None, None, None)
+        self.own = with_options(own_place(self.sentinel.url), timeout=self.timeout)
+        self.pair = [self.sentinel.primary, self.sentinel.replica]
+
+    def url(self, worker: int) -> str:
+        return self.own
+
+    async def fail_over(self) -> None:
+        primary, replica = self.pair
+        await asyncio.to_thread(primary.kill)
+        await asyncio.to_thread(self.sentinel.wait_for_primary, replica)
+        await asyncio.to_thread(primary.start)
+        await asyncio.to_thread(wait_until, lambda: follows(primary), "the old primary follows")
+        self.pair.reverse()
+
+
+class ClusterPlace(Place):
+    """Three primaries, each behind a proxy that all share; for a failover, the first has a replica.
+
+    Clients go where the Cluster sends them, so that the proxies' ports are those it announces.
+    """
+
+    settings = "three valkey-servers, `appendonly yes`, `appendfsync always`"
+
+    async def start(self, stack: AsyncExitStack) -> None:
+        self.cluster = ValkeyCluster(self.folder / "cluster")
+        hosts = []
+        for server in self.cluster.servers if self.networked else []:
+            server.port = free_port()
+            proxy = FaultProxy("127.0.0.1", server.port, delay=DELAY)
+            await stack.enter_async_context(proxy)
+            server.announced = proxy.port
+            hosts.append(f"127.0.0.1:{proxy.port}")
+            for shared in self.proxies:
+                shared.append(proxy)
+        await asyncio.to_thread(self.cluster.__enter__)
+        stack.push_async_callback(asyncio.to_thread, self.cluster.__exit__, None, None, None)
+        url = f"redis+cluster://{','.join(hosts)}" if hosts else self.cluster.url
+        self.own = with_options(own_place(url), timeout=self.timeout)
+        self.first: Any = await asyncio.to_thread(self.cluster.keeper_of, FIRST)
+
+    def url(self, worker: int) -> str:
+        return self.own
+
+    async def kill_and_restart(self) -> None:
+        await asyncio.to_thread(self.first.kill)
+        await asyncio.sleep(KEPT_AWAY)
+        await asyncio.to_thread(self.first.start)
+
+
+class FailingOverCluster(ClusterPlace):
+    settings = (
+        "three valkey-servers and a replica of one, replication asynchronous, `appendfsync always`"
+    )
+
+    async def start(self, stack: AsyncExitStack) -> None:
+        await super().start(stack)
+        replica = self.cluster.replica_of(self.first, self.folder / "replica")
+        self.pair = [self.first, await asyncio.to_thread(replica.__enter__)]
+        stack.push_async_callback(asyncio.to_thread, replica.__exit__, None, None, None)
+
+    async def fail_over(self) -> None:
+        primary, replica = self.pair
+        await asyncio.to_thread(primary.kill)
+        await asyncio.to_thread(
+            wait_until, lambda: replica.ask("ROLE")[0] == "master", "the replica takes over"
+        )
+        await asyncio.to_thread(primary.start)
+        await asyncio.to_thread(wait_until, lambda: follows(primary), "the old primary follows")
+        self.pair.reverse()
+
+
+def follows(server: ValkeyServer) -> bool:
+    role = server.ask("ROLE")
+    return bool(role[0] == "slave" and role[3] == "connected")
+
+
+PLACES: dict[str, type[Place]] = {
+    "memory": MemoryPlace,
+    "file": FilePlace,
+    "SQLite": SQLitePlace,
+    "Redis": RedisPlace,
+    "Redis Cluster": ClusterPlace,
+    "MongoDB": MongoPlace,
+    "PostgreSQL": PostgresPlace,
+}
+
+
+def new_place(
+    store: str, folder: Path, *, networked: bool = False, failing_over: bool = False, timeout: str
+) -> Place:
+    """A place of a cell's own."""
+    kind = PLACES[store]
+    if failing_over:
+        kind = SentinelPlace if store == "Redis" else FailingOverCluster
+    return kind(folder, networked=networked, timeout=timeout)

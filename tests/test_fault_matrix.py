@@ -1,0 +1,81 @@
+"""The fault matrix in its short form: a test for each store and fault (see fault_matrix.py)."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from barback.testing.history import NEVER, Effect, HistoryError, TurnRecord
+from tests.fault_matrix import CELLS, FAULTS, NOT_APPLICABLE, Cell, run_cell
+from tests.matrix_places import PLACES
+from tests.matrix_run import check_left
+from tests.matrix_worker import Left
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs fork, SIGKILL and SIGSTOP")
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=str)
+async def test_a_fault_loses_nothing_does_nothing_twice_and_is_told(
+    cell: Cell, tmp_path: Path, record_property: Any
+) -> None:
+    result = await run_cell(cell, tmp_path, quick=True)
+    record_property("result", str(result))
+    print(f"{cell}: {result}")  # noqa: T201 - for whoever looks: pytest -rP
+
+
+def test_every_store_meets_every_fault_or_it_is_said_why_not() -> None:
+    every = {(store, fault) for store in PLACES for fault in FAULTS}
+    assert {*CELLS} | NOT_APPLICABLE.keys() == every
+    assert not {*CELLS} & NOT_APPLICABLE.keys()
+
+
+# What is left is checked in truth.
+
+
+def turn(mark: str, read: str | None, began: float, **fields: Any) -> TurnRecord:
+    usual = {"session": "test:tim", "event": mark, "ran": True, "effect": Effect.DONE}
+    usual |= {"ended": began + 1}
+    return TurnRecord(mark=mark, read=read, began=began, **{**usual, **fields})
+
+
+TWO = [turn("a", None, 1), turn("b", "a", 3)]
+EVENTS = Counter(tim=2)
+
+
+def left(**fields: Any) -> list[Left]:
+    usual: dict[str, Any] = {"mark": "b", "n": 2, "born": 5, "created": 5}
+    return [Left("tim", **{**usual, **fields})]
+
+
+def test_what_was_told_and_is_there_is_right() -> None:
+    assert check_left(TWO, left(), EVENTS) == 0
+    assert check_left(TWO, left(), EVENTS, may_lose=True) == 0
+
+
+@pytest.mark.parametrize(
+    ("found", "why"),
+    [
+        ({"n": 3}, "it counts 3, and had 2 events"),
+        ({"born": 4}, "it was made anew"),
+        ({"mark": "a"}, "its change is lost"),
+    ],
+)
+def test_what_is_lost_doubled_or_reset_is_found(found: dict[str, Any], why: str) -> None:
+    with pytest.raises(HistoryError, match=why):
+        check_left(TWO, left(**found), EVENTS)
+
+
+def test_what_a_failover_may_lose_is_counted_and_may_not_be_done_twice() -> None:
+    again = turn("c", "a", 5, event="b")
+    assert check_left([*TWO, again], left(mark="c"), EVENTS, may_lose=True) == 1
+    twice = turn("c", "b", 5, event="b", effect=Effect.UNKNOWN, ended=NEVER)
+    with pytest.raises(HistoryError, match="took effect, and"):
+        check_left([*TWO, twice], left(mark="c", n=3), Counter(tim=3), may_lose=True)
+    refused = msgspec.structs.replace(again, effect=Effect.NONE)
+    with pytest.raises(HistoryError, match="was not done, and took effect"):
+        check_left([*TWO, refused], left(mark="c"), EVENTS, may_lose=True)
