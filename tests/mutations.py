@@ -26,6 +26,7 @@ EXPLORED = "tests/test_guarantees_explored.py"
 CONTRACT = "tests/test_store_contract.py"
 OVERLOAD = "tests/test_overload.py"
 TURNS = "tests/test_guarantees.py"
+MATRIX = "tests/test_fault_matrix.py -k"  # and the name of a cell
 
 
 @dataclass(frozen=True)
@@ -217,6 +218,36 @@ MUTATIONS = [
         "self.decoded = decode_state(self._base or self.base, self._session_id)",
         "self.decoded = _SHARED.setdefault(self.base, decode_state(self.base, ''))",
         TURNS,
+    ),
+    Mutation(
+        "Redis takes a commit of whoever sends it",
+        "stores/redis/scripts.py",
+        "if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end\n"
+        "if redis.call('GETRANGE', KEYS[1], 0, 15) ~= ARGV[2] then return 0 end\n"
+        "if ARGV[5]",
+        "if ARGV[5]",
+        f"{MATRIX} Redis-stopped",
+    ),
+    Mutation(
+        "PostgreSQL takes a commit of whoever sends it",
+        "stores/postgres/sql.py",
+        "AND token = $2::text AND version IS NOT DISTINCT FROM $3::bigint",
+        "AND ($2::text IS NOT NULL OR $3::bigint IS NULL)",
+        f"{MATRIX} PostgreSQL-stopped",
+    ),
+    Mutation(
+        "Redis calls a commit refused whose answer was lost",
+        "stores/redis/asking.py",
+        "        failure = self._unknown(error, session_id) if writes else None\n",
+        "        failure = None\n",
+        f"{MATRIX} Redis-after",
+    ),
+    Mutation(
+        "leases of files never end",
+        "stores/file/leases.py",
+        "        return 0 <= now - self.taken_at < self.term\n",
+        "        return True\n",
+        f"{MATRIX} file-killed",
     ),
 ]
 

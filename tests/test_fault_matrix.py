@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -11,15 +11,19 @@ import msgspec
 import pytest
 
 from barback.testing.history import NEVER, Effect, HistoryError, TurnRecord
-from tests.fault_matrix import CELLS, FAULTS, NOT_APPLICABLE, Cell, run_cell
+from tests.fault_matrix import CELLS, DOCUMENT, ROOT, Cell, Result, run_cell, table
+from tests.matrix_faults import FAULTS, NOT_APPLICABLE
 from tests.matrix_places import PLACES
 from tests.matrix_run import check_left
 from tests.matrix_worker import Left
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs fork, SIGKILL and SIGSTOP")
+
+def name_of(cell: Cell) -> str:
+    """For pytest's -k, which takes no spaces."""
+    return f"{cell.store.replace(' ', '_')}-{cell.fault}"
 
 
-@pytest.mark.parametrize("cell", CELLS, ids=str)
+@pytest.mark.parametrize("cell", CELLS, ids=name_of)
 async def test_a_fault_loses_nothing_does_nothing_twice_and_is_told(
     cell: Cell, tmp_path: Path, record_property: Any
 ) -> None:
@@ -32,6 +36,21 @@ def test_every_store_meets_every_fault_or_it_is_said_why_not() -> None:
     every = {(store, fault) for store in PLACES for fault in FAULTS}
     assert {*CELLS} | NOT_APPLICABLE.keys() == every
     assert not {*CELLS} & NOT_APPLICABLE.keys()
+
+
+def test_the_document_names_tests_that_are_there() -> None:
+    named = set(re.findall(r"(?:tests|src)/[\w/]+\.py", DOCUMENT.read_text()))
+    assert len(named) > 10
+    assert {name for name in named if not (ROOT / name).exists()} == set()
+
+
+def test_the_table_says_what_is_red_and_what_was_not_run() -> None:
+    red, green, *_ = CELLS
+    text = table({red: "HistoryError: it is lost", green: Result(3, 7, Counter(committed=5))})
+    assert f"| {red} |" in text
+    assert "| RED |" in text
+    assert "| ✓ 7 |" in text
+    assert "| not run |" in text
 
 
 # What is left is checked in truth.

@@ -1,0 +1,178 @@
+"""The faults of the matrix, and to which stores which of them do not apply."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+from tests.matrix_places import Place
+from tests.matrix_run import TERM, Run, Struck, now
+from tests.matrix_worker import SetClock, SetRoom
+
+__all__ = ["FAULTS", "NOT_APPLICABLE", "Fault"]
+
+LONGER = 1.6 * TERM  # than a lease
+ROOM = 2_000_000  # bytes to which files may grow on a disk that is full
+HOUR = 3600.0
+
+
+class Fault(NamedTuple):
+    """A kind of fault.
+
+    - `strike`: lets it come and go; `hits`: how many it hit.
+    - `networked`: there is a network to fail. `timeout`: seconds of the store's patience.
+    - `pause`: seconds that handlers, and people between their events, take at most: where turns
+      are to be hit, they are mostly in their handlers, and else mostly in the store.
+    """
+
+    name: str
+    strike: Callable[[Place, Run], Awaitable[Struck]]
+    hits: Callable[[Run, Struck], int]
+    networked: bool = False
+    failing_over: bool = False
+    timeout: str = "2"
+    pause: float = 0.02
+
+
+# The faults.
+
+
+async def kill_server(place: Place, _: Run) -> Struck:
+    since = now()
+    await place.kill_and_restart()
+    return Struck(since, now())
+
+
+async def cut_before(place: Place, _: Run) -> Struck:
+    """Hold back what is asked, so that it has not arrived when the connections are reset."""
+    proxies = {proxy for each in place.proxies for proxy in each}
+    for proxy in proxies:
+        proxy.stall()
+    await asyncio.sleep(0.02)
+    since = now()
+    for proxy in proxies:
+        proxy.cut()
+        proxy.go_on()
+    await asyncio.sleep(0.05)
+    return Struck(since, now())
+
+
+async def cut_after(place: Place, _: Run) -> Struck:
+    """Let through what is asked, and reset the connections when the first answers come."""
+    proxies = {proxy for each in place.proxies for proxy in each}
+    since = now()
+    for proxy in proxies:
+        proxy.drop_answers()
+    await asyncio.sleep(0.05)
+    for proxy in proxies:
+        proxy.go_on()
+    await asyncio.sleep(0.05)
+    return Struck(since, now())
+
+
+async def stall(place: Place, run: Run) -> Struck:
+    """Silence for longer than a lease, for the first of the bots if it has a way of its own.
+
+    What it has asked meanwhile arrives then, from one that has given it up.
+    """
+    if not place.proxies[0]:
+        since = now()
+        await asyncio.to_thread(place.hold, LONGER)
+        return Struck(since, now())
+    since = now()
+    for proxy in place.proxies[0]:
+        proxy.stall()
+    await asyncio.sleep(LONGER)
+    until = now()
+    for proxy in place.proxies[0]:
+        proxy.go_on()
+    await asyncio.sleep(0.05)
+    return Struck(since, until)
+
+
+async def stop_client(_: Place, run: Run) -> Struck:
+    """SIGSTOP one of the bots, in turn, for longer than its leases."""
+    worker = run.workers[len(run.struck) % len(run.workers)]
+    since = now()
+    worker.stop()
+    await asyncio.sleep(LONGER)
+    until = now()
+    worker.go_on()
+    return Struck(since, until)
+
+
+async def fill_disk(_: Place, run: Run) -> Struck:
+    """Let files grow no more, while states are big, until that has been felt."""
+    for worker in run.workers:
+        await worker.ask(SetRoom(ROOM), float)
+    since = now()
+    await asyncio.sleep(0.3)
+    for worker in run.workers:
+        await worker.ask(SetRoom(None), float)
+    return Struck(since, now())
+
+
+async def fail_over(place: Place, _: Run) -> Struck:
+    since = now()
+    await place.fail_over()
+    return Struck(since, now())
+
+
+async def jump_clock(_: Place, run: Run) -> Struck:
+    """The bots' clocks jump, one forth and one back, or both back to where they belong."""
+    forth = len(run.struck) % 2 == 0
+    back_first = len(run.struck) % 4 < 2
+    since = now()
+    for number, worker in enumerate(run.workers):
+        ahead = HOUR if (number == 0) == back_first else -HOUR
+        await worker.ask(SetClock(ahead if forth else 0.0), float)
+    return Struck(since, since)
+
+
+async def kill_client(_: Place, __: Run) -> Struck:
+    raise NotImplementedError  # it is a run of its own
+
+
+FAULTS = {
+    "server": Fault("server SIGKILL and restart", kill_server, Run.failed_under_way, pause=0.004),
+    "before": Fault("cut before apply", cut_before, Run.failed_under_way, networked=True),
+    "after": Fault("cut after apply", cut_after, Run.commits_unheard, networked=True),
+    "stall": Fault(
+        "stall longer than the lease", stall, Run.failed_or_outlasted, networked=True, timeout="1"
+    ),
+    "killed": Fault("client SIGKILL at every step", kill_client, Run.turns_under_way),
+    "stopped": Fault("client SIGSTOP past the lease", stop_client, Run.turns_under_way, pause=0.05),
+    "disk": Fault("full disk", fill_disk, Run.failed_meanwhile),
+    "failover": Fault(
+        "primary failover", fail_over, Run.failed_under_way, failing_over=True, pause=0.004
+    ),
+    "clock": Fault("clock jump of an hour, both ways", jump_clock, Run.turns_under_way, pause=0.05),
+}
+
+IN_PROCESS = "it is in the bot's own process, and ends with it"
+NO_SERVER = "it has no server and no network"
+SERVERS_DISK = "the disk is the server's: what barback sees of it is a server that refuses or ends"
+ONE_COPY = "there is no other copy to fail over to"
+OUTSIDE = "who takes a primary's place is decided outside the server, by tools not at hand here"
+NO_REPLICAS = "the server that stands for MongoDB has no replica sets"
+
+NOT_APPLICABLE = {
+    **{("memory", fault): NO_SERVER for fault in ("server", "before", "after")},
+    ("memory", "stall"): IN_PROCESS,
+    ("memory", "killed"): IN_PROCESS,
+    ("memory", "disk"): "it has no disk",
+    ("memory", "failover"): ONE_COPY,
+    **{
+        (store, fault): NO_SERVER
+        for store in ("file", "SQLite")
+        for fault in ("server", "before", "after")
+    },
+    **{(store, "failover"): ONE_COPY for store in ("file", "SQLite")},
+    **{
+        (store, "disk"): SERVERS_DISK
+        for store in ("Redis", "Redis Cluster", "MongoDB", "PostgreSQL")
+    },
+    ("MongoDB", "failover"): NO_REPLICAS,
+    ("PostgreSQL", "failover"): OUTSIDE,
+}
