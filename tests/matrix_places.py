@@ -9,9 +9,10 @@ import asyncio
 import fcntl
 import sqlite3
 import time
+from abc import ABC, abstractmethod
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from barback.testing.proxy import FaultProxy
 from tests.every_store import own_place, with_options
@@ -24,14 +25,14 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-__all__ = ["PLACES", "Place", "kind_of"]
+__all__ = ["PLACES", "FailingOver", "Held", "Place", "Restarting", "kind_of"]
 
 FIRST = "{test:user0}"  # of the first person's key, which says who keeps it in a Cluster
 DELAY = 0.002  # seconds that the network takes one way, so that something is always under way
 KEPT_AWAY = 0.1  # seconds that a killed server stays away
 
 
-class Place:
+class Place(ABC):
     """A place where sessions rest, from entering until leaving.
 
     - `settings`: what its durability depends on.
@@ -48,24 +49,12 @@ class Place:
         self.proxies: list[list[FaultProxy]] = [[], []]
         self._stack = AsyncExitStack()
 
+    @abstractmethod
     def url(self, worker: int) -> str:
         """The URL that a worker is to open."""
-        raise NotImplementedError
 
-    async def start(self, stack: AsyncExitStack) -> None:
+    async def start(self, stack: AsyncExitStack) -> None:  # noqa: B027 - some need nothing
         """Bring it up; `stack` takes it down."""
-
-    async def kill_and_restart(self) -> None:
-        """End the server in the middle of whatever it does, and bring it up again."""
-        raise NotImplementedError
-
-    async def fail_over(self) -> None:
-        """Kill the primary, and wait until another has its place and it has come back below."""
-        raise NotImplementedError
-
-    def hold(self, seconds: float) -> None:
-        """Keep everybody from the disk for so long, as another process could."""
-        raise NotImplementedError
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
@@ -80,6 +69,27 @@ class Place:
         trace: TracebackType | None,
     ) -> None:
         await self._stack.aclose()
+
+
+class Restarting(Protocol):
+    """A place with a server that can die."""
+
+    async def kill_and_restart(self) -> None:
+        """End the server in the middle of whatever it does, and bring it up again."""
+
+
+class FailingOver(Protocol):
+    """A place with a primary that others can take the place of."""
+
+    async def fail_over(self) -> None:
+        """Kill the primary; wait until another has its place, and it has come back below that."""
+
+
+class Held(Protocol):
+    """A place on a disk of this machine."""
+
+    def hold(self, seconds: float) -> None:
+        """Keep everybody from writing for so long, as another process could."""
 
 
 class MemoryPlace(Place):
@@ -133,8 +143,9 @@ class ServerPlace(Place):
                 proxy = FaultProxy("127.0.0.1", self.server.port, delay=DELAY)
                 self.proxies[number] = [await stack.enter_async_context(proxy)]
 
+    @abstractmethod
     def new_server(self) -> ValkeyServer | MongoServer | PostgresServer:
-        raise NotImplementedError
+        """One that has not been started."""
 
     def url(self, worker: int) -> str:
         if not self.networked:
