@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 PACKAGE = str(Path(barback.__file__).parent)
+COUNTED = 8  # turns in which nobody dies, to see how long one is
 WITHIN = 60.0  # seconds for one of them
 
 
@@ -49,13 +50,14 @@ async def kill_at_every_step(url: str, folder: Path, *, steps: int, seed: int) -
     """
     setup = Setup(url, str(folder), "last", seed, TERM, pause=0.0)
     async with process(setup) as last:
-        counting = ["counted0", "counted1"]
+        counting = [f"counted{number}" for number in range(COUNTED)]
         known = [f"user{number}" for number in range(1, steps, 2)]
-        first = [(user, "0") for user in [*known, "counted1"]]
+        first = [(user, "0") for user in [*known, *counting[1::2]]]
         assert not (await last.ask(Deliver(first), Report)).wrong
         nursery = await start_nursery(url, folder, seed)
         try:
-            lines = [await bear(nursery, 0, user) for user in counting]
+            counted = [await bear(nursery, 0, user) for user in counting]
+            lines = min(counted[0::2]), min(counted[1::2])  # waiting for a thread takes lines too
             chance = random.Random(seed)
             users = {}
             for number in range(steps):
