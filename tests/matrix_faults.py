@@ -149,7 +149,7 @@ FAULTS = {
     "stopped": Fault("client SIGSTOP past the lease", stop_client, Run.turns_under_way, pause=0.05),
     "disk": Fault("full disk", fill_disk, Run.failed_meanwhile),
     "failover": Fault(
-        "primary failover", fail_over, Run.failed_under_way, failing_over=True, pause=0.004
+        "primary failover", fail_over, Run.failed_under_way, failing_over=True, pause=0.01
     ),
     "clock": Fault("clock jump of an hour, both ways", jump_clock, Run.turns_under_way, pause=0.05),
 }

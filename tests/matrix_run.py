@@ -17,6 +17,7 @@ import msgspec
 from barback.testing.history import Effect, History, HistoryError, TurnRecord, check_history
 from tests.matrix_worker import (
     OUTAGES,
+    REMEMBERED,
     Asked,
     Deliver,
     End,
@@ -235,6 +236,7 @@ async def check_run(
     if not may_lose:
         assert left == after, "events that had been done were done again"
     counts = Counter({user: len(each) for user, each in events.items()})
+    assert max(counts.values()) < REMEMBERED, "a session has not remembered all of its events"
     turns = History.load(*{worker.turns for worker in (*run.workers, last)})
     lost = check_left(turns, after, counts, may_lose=may_lose)
     told: Counter[str] = Counter()

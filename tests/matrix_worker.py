@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 30.0  # seconds within which a bot has said what became of an event
 REMEMBERED = 5000  # ids of events, more than a person has in a run
+AT_ONCE = 200  # events, which is fewer than may wait for one session
 BIG = 2_500_000  # bytes of a state for which there is no room
 
 INITIAL = {"mark": None, "n": 0, "born": None, "padding": ""}
@@ -92,7 +93,7 @@ class SetRoom(msgspec.Struct, tag=True):
 
 
 class Deliver(msgspec.Struct, tag=True):
-    """Deliver these events, all at once, each until it is done: a `Report`."""
+    """Deliver these events, each until it is done, so many at once as may wait: a `Report`."""
 
     events: list[tuple[str, str]]
 
@@ -259,7 +260,9 @@ class Worker:
             self.over = True
             await asyncio.gather(*self.talking)
         if isinstance(order, Deliver):
-            await asyncio.gather(*(self.redeliver(*event) for event in order.events))
+            for start in range(0, len(order.events), AT_ONCE):
+                some = order.events[start : start + AT_ONCE]
+                await asyncio.gather(*(self.redeliver(*event) for event in some))
         if isinstance(order, Look):
             return await asyncio.gather(*map(self.look, order.users))
         if isinstance(order, SetClock):
