@@ -142,7 +142,7 @@ def wanted_strikes(fault: str, *, quick: bool) -> int:
 
 
 async def killed(place: Place, *, quick: bool, seed: int) -> Result:
-    steps = 30 if quick else 200
+    steps = 80 if quick else 200
     found = await kill_at_every_step(place.url(0), place.folder, steps=steps, seed=seed)
     note = (
         f"of {found.lines} lines; {found.before} left the session as before the turn, "

@@ -204,6 +204,8 @@ class SentinelPlace(Place):
         await asyncio.to_thread(primary.kill)
         await asyncio.to_thread(self.sentinel.wait_for_primary, replica)
         await asyncio.to_thread(primary.start)
+        # As the Sentinel would say as well, in its own time.
+        await asyncio.to_thread(primary.ask, "REPLICAOF", "127.0.0.1", replica.port)
         await asyncio.to_thread(wait_until, lambda: follows(primary), "the old primary follows")
         self.pair.reverse()
 
