@@ -22,7 +22,6 @@ from tests.mongo_servers import MongoServer
 from tests.postgres_servers import PostgresServer
 from tests.valkey_servers import ValkeyCluster, ValkeySentinel, ValkeyServer
 
-
 OPEN = Path("/proc/self/fd")
 KINDS = ("socket:", "anon_inode:[event")  # of what a connection, or an event loop, has open
 PATIENCE = 5.0  # seconds for what is on its way to its end

@@ -26,7 +26,7 @@ EXPLORED = "tests/test_guarantees_explored.py"
 CONTRACT = "tests/test_store_contract.py"
 OVERLOAD = "tests/test_overload.py"
 TURNS = "tests/test_guarantees.py"
-MATRIX = "tests/test_fault_matrix.py -k"  # and the name of a cell
+MATRIX = "tests/fault_cells.py -k"  # and the name of a cell
 
 
 @dataclass(frozen=True)

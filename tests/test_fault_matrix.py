@@ -1,35 +1,20 @@
-"""The fault matrix in its short form: a test for each store and fault (see fault_matrix.py)."""
+"""The fault matrix itself: its cells are all there, and what is left is looked at in truth."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
 from barback.testing.history import NEVER, Effect, HistoryError, TurnRecord
-from tests.fault_matrix import CELLS, DOCUMENT, ROOT, Cell, Result, run_cell, table
+from tests.fault_matrix import CELLS, DOCUMENT, ROOT, Result, table
 from tests.matrix_faults import FAULTS, NOT_APPLICABLE
 from tests.matrix_places import PLACES
 from tests.matrix_run import check_left
 from tests.matrix_worker import Left
-
-
-def name_of(cell: Cell) -> str:
-    """For pytest's -k, which takes no spaces."""
-    return f"{cell.store.replace(' ', '_')}-{cell.fault}"
-
-
-@pytest.mark.parametrize("cell", CELLS, ids=name_of)
-async def test_a_fault_loses_nothing_does_nothing_twice_and_is_told(
-    cell: Cell, tmp_path: Path, record_property: Any
-) -> None:
-    result = await run_cell(cell, tmp_path, quick=True)
-    record_property("result", str(result))
-    print(f"{cell}: {result}")  # noqa: T201 - for whoever looks: pytest -rP
 
 
 def test_every_store_meets_every_fault_or_it_is_said_why_not() -> None:

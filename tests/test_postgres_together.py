@@ -221,7 +221,7 @@ async def test_statements_on_the_same_sessions_in_any_order_never_deadlock(
 
     A hash join would bring the sessions into an order of its own.
     """
-    random = Random(7)  # noqa: S311 - the same at each run
+    random = Random(7)
     before = deadlocks(server)
     url = f"{table.url}?options=-c%20enable_hashjoin%3Doff%20-c%20enable_seqscan%3Doff"
     stores = [
