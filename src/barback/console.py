@@ -32,6 +32,8 @@ class BotOptions(TypedDict, total=False):
     handler_timeout: float | timedelta | None
     shutdown_timeout: float | timedelta
     max_concurrency: int
+    max_waiting: int
+    max_waiting_for_one: int
     dedupe: Literal["changes", "always"]
     dedupe_limit: int
     dedupe_for: float | timedelta
