@@ -17,10 +17,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.mongo_servers import MongoServer
 from tests.postgres_servers import PostgresServer
 from tests.valkey_servers import ValkeyCluster, ValkeySentinel, ValkeyServer
+
+# No test is one of speed: a machine that is busy with something else fails none.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 OPEN = Path("/proc/self/fd")
 KINDS = ("socket:", "anon_inode:[event")  # of what a connection, or an event loop, has open
