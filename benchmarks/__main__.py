@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
 from benchmarks.chart import svg
+from benchmarks.commands import as_command
 from benchmarks.contenders import CONTENDERS, STORES, find
 from benchmarks.facts import facts
 from benchmarks.node_peers import NoNode
@@ -91,13 +91,5 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _terminated(*_: object) -> None:
-    raise KeyboardInterrupt
-
-
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, _terminated)  # it stops what it started, as for Ctrl-C
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except KeyboardInterrupt:
-        sys.exit(130)
+    as_command(main)

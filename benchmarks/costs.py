@@ -7,13 +7,12 @@ docs/performance.md that count. Its other tables are measured, which wants a qui
 from __future__ import annotations
 
 import argparse
-import signal
 import statistics
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from itertools import islice
 
+from benchmarks.commands import as_command
 from benchmarks.contenders import STORES
 from benchmarks.measured import MEASURED, measured
 from benchmarks.places import ROOT, Places
@@ -141,13 +140,5 @@ def _table(
     return table([title, *(TITLES[store] for store in stores)], lines)
 
 
-def _terminated(*_: object) -> None:
-    raise KeyboardInterrupt
-
-
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, _terminated)  # it stops what it started, as for Ctrl-C
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except KeyboardInterrupt:
-        sys.exit(130)
+    as_command(main)

@@ -31,13 +31,17 @@ MATRIX = "tests/fault_cells.py -k"  # and the name of a cell
 
 @dataclass(frozen=True)
 class Mutation:
-    """What is broken: in `file`, `old` becomes `new`; `tests` are to find it out."""
+    """What is broken: in `file`, `old` becomes `new`; `tests` are to find it out.
+
+    `end`: what `new` needs, at the end of the file.
+    """
 
     name: str
     file: str
     old: str
     new: str
     tests: str = EXPLORED
+    end: str = ""
 
 
 NOTHING = Mutation("nothing at all", "turn.py", "class Turns:", "class Turns:", EXPLORED)
@@ -218,6 +222,7 @@ MUTATIONS = [
         "self.decoded = decode_state(self._base or self.base, self._session_id)",
         "self.decoded = _SHARED.setdefault(self.base, decode_state(self.base, ''))",
         TURNS,
+        end="\n\n_SHARED: dict[bytes, State] = {}\n",
     ),
     Mutation(
         "Redis takes a commit of whoever sends it",
@@ -277,9 +282,7 @@ def tried(mutation: Mutation) -> tuple[bool, str]:
         if text.count(mutation.old) != 1:
             sys.exit(f"{mutation.name}: {mutation.file} has not that text, or more than once.")
         text = text.replace(mutation.old, mutation.new)
-        if "_SHARED" in mutation.new:
-            text += "\n\n_SHARED: dict[bytes, State] = {}\n"
-        path.write_text(text)
+        path.write_text(text + mutation.end)
         command = [
             *(sys.executable, "-m", "pytest", "-x", "-q"),
             *("-p", "no:cacheprovider", "-p", "no:randomly", "--timeout", "45"),

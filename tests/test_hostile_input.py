@@ -47,6 +47,7 @@ from barback.stores.redis.commands import form, pack
 from barback.stores.sqlite import SQLiteSessionStore
 from barback.stores.url import open_store
 from barback.testing.contract_tools import peek, put, record_of
+from tests.values import values_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,16 +61,7 @@ texts = st.text(max_size=40) | nasty.filter(lambda value: "\ud800" not in value)
 ids = st.builds("test:{}".format, texts.filter(bool)).filter(
     lambda value: len(value.encode()) <= MAX_ID_BYTES
 )
-moments = st.integers(-(2**53), 2**53)
-values = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**63), 2**63 - 1)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | texts,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
-    max_leaves=12,
-)
+values = values_of(texts)
 states = st.dictionaries(texts, values, max_size=5)
 
 

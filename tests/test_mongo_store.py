@@ -86,8 +86,10 @@ class TestMongo(ListedStoreContract):
 
     async def damage(self, store: SessionStore | LeasedStore, session_id: str) -> None:
         assert isinstance(store, MongoSessionStore)
-        assert store._sessions is not None
-        await store._sessions.update_one({"_id": session_id}, {"$set": {"created_at": "yesterday"}})
+        assert store._asking is not None
+        await store._asking.sessions.update_one(
+            {"_id": session_id}, {"$set": {"created_at": "yesterday"}}
+        )
 
 
 # The document.

@@ -15,20 +15,13 @@ from hypothesis import strategies as st
 from barback.errors import InvalidSessionId, SessionTooNew, SessionUnreadable
 from barback.record import MAX_ID_BYTES, NEVER, Record, check_session_id, new_version
 from barback.state import encode_state
+from tests.values import values_of
 
 TIM = "test:tim"
 
 texts = st.text(st.characters(exclude_categories=["Cs"]))
 moments = st.integers(0, 2**53)
-values = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**63), 2**63 - 1)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | texts,
-    lambda inner: st.lists(inner) | st.dictionaries(texts, inner),
-    max_leaves=20,
-)
+values = values_of(texts)
 states = st.dictionaries(texts, values).map(encode_state)
 records = st.builds(
     Record,

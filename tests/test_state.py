@@ -32,6 +32,7 @@ from barback.stores.memory import MemorySessionStore
 from barback.testing import Simulator
 from barback.testing.contract_tools import put, same
 from tests.scripted import event
+from tests.values import values_of
 
 
 class Shout(str):
@@ -146,15 +147,7 @@ async def test_what_is_allowed_comes_back_equal_and_of_its_type(value: Any) -> N
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
-VALUES = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**63), 2**63 - 1)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | TEXT,
-    lambda inner: st.lists(inner) | st.dictionaries(TEXT, inner),
-    max_leaves=20,
-)
+VALUES = values_of(TEXT)
 STATES = st.dictionaries(TEXT, VALUES, max_size=5)
 
 

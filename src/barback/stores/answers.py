@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from barback.errors import CommitUnknown, LeaseLost, SessionBusy, SessionStoreUnavailable
 
-__all__ = ["busy", "lost", "unavailable", "unknown"]
+__all__ = ["ELSEWHERE", "busy", "lost", "unavailable", "unknown"]
+
+ELSEWHERE: Final = "was opened on another event loop, or before a fork: open one on each, after it"
+"""What is `unavailable` with a store whose connections are not this loop's, or this process's."""
 
 
 def busy(store: str, session_id: str) -> SessionBusy:

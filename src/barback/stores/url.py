@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from barback.stores.base import LeasedStore, SessionStore
 
-__all__ = ["open_store", "parse_url", "take_options"]
+__all__ = ["may_hold_password", "open_store", "parse_url", "take_options"]
 
 ENTRY_POINTS = "barback.stores"
 
@@ -77,10 +77,10 @@ def parse_url(
     for key, text in parse_qsl(query, keep_blank_values=True):
         if key not in allowed:
             known = ", ".join(sorted(allowed))
-            which = "option of that name" if _hides(query) else f"option {key!r}"
+            which = "option of that name" if may_hold_password(query) else f"option {key!r}"
             message = f"A {scheme} store has no {which}; it has {known}."
             raise ConfigurationError(message)
-        options[key] = _value(scheme, key, text, allowed[key], hide=_hides(query))
+        options[key] = _value(scheme, key, text, allowed[key], query)
     return address.removeprefix("//"), options
 
 
@@ -100,23 +100,24 @@ def take_options(
     for part in query.split("&"):
         key, _, text = part.partition("=")
         if key in allowed:
-            options[key] = _value(scheme, key, unquote_plus(text), allowed[key], hide=_hides(query))
+            options[key] = _value(scheme, key, unquote_plus(text), allowed[key], query)
         else:
             rest.append(part)
     return (f"{address}{mark}{'&'.join(rest)}" if any(rest) else address), options
 
 
-def _hides(query: str) -> bool:
-    """Whether a part of it may be a password's, of which the question mark was not encoded."""
+def may_hold_password(query: str) -> bool:
+    """Whether a URL's query may be a piece of its password, whose question mark is not encoded.
+
+    Then none of its names and values are to be told.
+    """
     return "@" in query
 
 
-def _value(
-    scheme: str, key: str, text: str, make: Callable[[str], Any], *, hide: bool = False
-) -> Any:
+def _value(scheme: str, key: str, text: str, make: Callable[[str], Any], query: str) -> Any:
     try:
         return None if text == "never" and key == "expires_in" else make(text)
     except ValueError:
-        value = "what the URL says" if hide else repr(text)
+        value = "what the URL says" if may_hold_password(query) else repr(text)
         message = f"The {scheme} store's option {key} cannot be {value}."
         raise ConfigurationError(message) from None

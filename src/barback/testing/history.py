@@ -177,14 +177,15 @@ def _check_once(session: str, turns: list[TurnRecord], order: list[TurnRecord]) 
         first[turn.event] = turn
     unchanged = {turn.event for turn in turns if turn.effect is Effect.DONE and not turn.wrote}
     for turn in turns:
-        if turn.effect is Effect.SEEN and turn.event not in first.keys() | unchanged:
+        if turn.effect is not Effect.SEEN:
+            continue
+        done = first.get(turn.event)
+        if done is None and turn.event not in unchanged:
             message = f"{session}: {_named(turn)} was called handled, and its event never was."
             raise HistoryError(message)
-        if turn.effect is Effect.SEEN and turn.event in first:
-            done = first[turn.event]
-            if done.began > turn.ended:
-                message = f"{session}: {_named(turn)} was called handled before {_named(done)}."
-                raise HistoryError(message)
+        if done is not None and done.began > turn.ended:
+            message = f"{session}: {_named(turn)} was called handled before {_named(done)}."
+            raise HistoryError(message)
 
 
 def _check_times(session: str, turns: list[TurnRecord], order: list[TurnRecord]) -> None:

@@ -37,8 +37,8 @@ def explore(
 
     An error has a note with the seed that it came with: with `seeds=[that one]` it comes again,
     as long as nothing else than tasks and timers has a part in it (no threads, no connections).
-    Of `random` and of `time`, the global functions' numbers are the seed's too, and the loop's
-    clock starts at 0. Raises `Stuck` where the scenario waits for ever.
+    The numbers of the module `random` come from the seed as well, and the loop's clock starts at 0.
+    Raises `Stuck` where the scenario waits for ever.
     """
     before = random.getstate()
     try:

@@ -8,6 +8,7 @@ import struct
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
     from typing import Self
 
@@ -95,8 +96,7 @@ class FaultProxy:
         if ending:
             await asyncio.wait(ending)
 
-    def _strike(self, fault: object) -> int:
-        assert callable(fault)
+    def _strike(self, fault: Callable[[_Connection], None]) -> int:
         hit = 0
         for connection in list(self._connections):
             self.struck += 1

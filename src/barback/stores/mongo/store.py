@@ -17,7 +17,7 @@ from barback.stores.mongo.document import record_of
 from barback.stores.mongo.together import Together
 from barback.stores.mongo.updates import NOTHING_YET, held, renewing
 from barback.stores.operation import Operation
-from barback.stores.url import take_options
+from barback.stores.url import may_hold_password, take_options
 
 with needs_extra("mongo"):
     from bson.codec_options import CodecOptions, DatetimeConversion
@@ -109,7 +109,6 @@ class MongoSessionStore(LeasedStore):
         self.where, given = _read(url) if isinstance(url, str) else ("its client's servers", set())
         self._settings = {name: settings[name] for name in settings if name.lower() not in given}
         self._client: AsyncMongoClient[Document] | None = None
-        self._sessions: AsyncCollection[Document] | None = None
         self._asking: Asking | None = None
         self._together: Together | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -151,7 +150,7 @@ class MongoSessionStore(LeasedStore):
         if self._here():  # somebody else has opened it meanwhile
             await self._close(client)
             return self
-        self._client, self._sessions, self._asking = client, sessions, asking
+        self._client, self._asking = client, asking
         self._together = Together(asking, connections=self._max_connections)
         self._loop = asyncio.get_running_loop()
         return self
@@ -163,7 +162,7 @@ class MongoSessionStore(LeasedStore):
         """
         here = self._here()
         client, asking, together = self._client, self._asking, self._together
-        self._client = self._sessions = self._asking = self._together = self._loop = None
+        self._client = self._asking = self._together = self._loop = None
         if not here:
             return
         try:
@@ -306,11 +305,11 @@ class MongoSessionStore(LeasedStore):
 
     @contextmanager
     def _asked(
-        self, session_id: str | None = None, *, writing: bool = False, seconds: float | None = None
+        self, session_id: str | None = None, *, writing: bool = False
     ) -> Iterator[AsyncCollection[Document]]:
         if self._asking is None:
             raise answers.unavailable(self.name, NOT_OPEN, session_id)
-        with self._asking.once(session_id, writing=writing, seconds=seconds) as sessions:
+        with self._asking.once(session_id, writing=writing) as sessions:
             yield sessions
 
     def _closed(self, session_id: str) -> Operation[Any]:
@@ -352,7 +351,7 @@ def _read(url: str) -> tuple[str, set[str]]:
         try:
             split_options(option)
         except (mongo_errors.PyMongoError, ValueError, TypeError):
-            which = "an option" if "@" in query else f"the option {name!r}"
+            which = "an option" if may_hold_password(query) else f"the option {name!r}"
             message = f"MongoDB has no use for {which} in the URL, or not with such a value."
             raise ConfigurationError(message) from None
     if scheme == "mongodb+srv":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from barback.stores import answers
+
 if TYPE_CHECKING:
     from barback.stores.postgres.lines import Lines
     from barback.stores.postgres.requests import Request
@@ -13,7 +15,6 @@ if TYPE_CHECKING:
 __all__ = ["Asking"]
 
 NOT_OPEN: Final = "is not open: use `async with store`, or await its `init()` first"
-ELSEWHERE: Final = "was opened on another event loop, or before a fork: open one on each, after it"
 
 
 class Asking:
@@ -36,6 +37,6 @@ class Asking:
         if lines is None:
             request.unsent(NOT_OPEN)
         elif lines.inherited or request.answer.get_loop() is not lines.loop:
-            request.unsent(ELSEWHERE)
+            request.unsent(answers.ELSEWHERE)
         else:
             lines.ask(request)

@@ -17,7 +17,7 @@ from barback.stores import answers
 from barback.stores.operation import Operation
 from barback.stores.postgres import arrays
 from barback.stores.postgres.pipeline import Lost, Refused, Statement
-from barback.stores.postgres.sql import text
+from barback.stores.postgres.sql import number, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -158,7 +158,7 @@ class Checkout(Joint):
     def statement(self) -> Statement:
         """See `Request.statement`."""
         sql = self.asking.sql
-        return Statement(sql.checkout, (self.id, self.token, _number(self.term)), sql.quick)
+        return Statement(sql.checkout, (self.id, self.token, number(self.term)), sql.quick)
 
     @classmethod
     def together(cls, asking: Asking, requests: Sequence[Self]) -> Statement:
@@ -234,8 +234,8 @@ class Commit(Joint):
     def statement(self) -> Statement:
         """See `Request.statement`."""
         values = (
-            *(self.id, self.token, _number(self.read)),
-            *(_number(self.version), _number(self.expires_at), self.data, _number(self.term)),
+            *(self.id, self.token, number(self.read)),
+            *(number(self.version), number(self.expires_at), self.data, number(self.term)),
         )
         return Statement(self.asking.sql.commit, values, self.asking.sql.patient)
 
@@ -318,7 +318,7 @@ class Renewal(Joint):
     def statement(self) -> Statement:
         """See `Request.statement`."""
         sql = self.asking.sql
-        return Statement(sql.renew, (self.id, self.token, _number(self.term)), sql.quick)
+        return Statement(sql.renew, (self.id, self.token, number(self.term)), sql.quick)
 
     @classmethod
     def together(cls, asking: Asking, requests: Sequence[Self]) -> Statement:
@@ -358,10 +358,6 @@ def _held(requests: Sequence[Joint]) -> list[bytes]:
         arrays.texts([each.id for each in requests]),
         arrays.texts([each.token for each in requests]),
     ]
-
-
-def _number(value: float | None) -> bytes | None:
-    return None if value is None else str(value).encode()
 
 
 def _number_in(result: PGresult, row: int) -> int:

@@ -12,6 +12,7 @@ from barback.extras import needs_extra
 from barback.stores import answers
 from barback.stores.postgres.line import Line, exchange
 from barback.stores.postgres.pipeline import Lost, Outcome, Refused, Statement
+from barback.stores.url import may_hold_password
 
 with needs_extra("postgres"):
     import psycopg
@@ -216,6 +217,6 @@ def _what_is_wrong(url: str) -> str:
     query = url.partition("?")[2]
     known = {option.keyword.decode() for option in Conninfo.get_defaults()}
     unknown = [key for key, _ in parse_qsl(query, keep_blank_values=True) if key not in known]
-    if unknown and "@" not in query:
+    if unknown and not may_hold_password(query):
         return f"A postgresql store has no option {unknown[0]!r}, and neither has libpq."
     return NO_URL

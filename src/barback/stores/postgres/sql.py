@@ -19,7 +19,7 @@ from typing import Final
 
 from barback.errors import ConfigurationError
 
-__all__ = ["Statements", "after", "text", "untext"]
+__all__ = ["Statements", "after", "number", "text", "untext"]
 
 LONGEST_NAME: Final = 63 - len("_expires_at")  # the server cuts longer ones, of the index too
 LOCK: Final = 0x6261726261636B  # "barback"; held while the table is made
@@ -225,6 +225,11 @@ def text(value: str) -> bytes:
 def untext(value: bytes) -> str:
     """What `text` was given."""
     return re.sub(r"\\(.)", lambda pair: "\0" if pair[1] == "0" else "\\", value.decode())
+
+
+def number(value: float | None) -> bytes | None:
+    """A number for the server, or NULL."""
+    return None if value is None else str(value).encode()
 
 
 def after(start: bytes) -> bytes | None:

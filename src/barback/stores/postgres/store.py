@@ -23,7 +23,7 @@ from barback.stores.postgres.requests import (
     Request,
 )
 from barback.stores.postgres.server import Server, rows_of
-from barback.stores.postgres.sql import Statements, after, text, untext
+from barback.stores.postgres.sql import Statements, after, number, text, untext
 from barback.stores.url import take_options
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ class PostgresSessionStore(LeasedStore):
         last: bytes | None = None
         unreadable: list[SessionUnreadable] = []
         while True:
-            values = start, after(start), last, _number(PAGE)
+            values = start, after(start), last, number(PAGE)
             rows = await self._query(Statement(self._sql.all, values, self._sql.patient))
             for session_id, data in rows:
                 record = self._listed(session_id, data, unreadable)
@@ -210,11 +210,11 @@ class PostgresSessionStore(LeasedStore):
 
         Unreadable sessions are passed over.
         """
-        await self._query(Statement(self._sql.abandoned, (_number(PAGE),), self._sql.quick))
+        await self._query(Statement(self._sql.abandoned, (number(PAGE),), self._sql.quick))
         due: list[Record] = []
         last: tuple[bytes, bytes] = (b"%d" % -(2**63), b"")
         while len(due) < limit:
-            values = (_number(before), *last, _number(limit - len(due)))
+            values = (number(before), *last, number(limit - len(due)))
             rows = await self._query(Statement(self._sql.due, values, self._sql.patient))
             if not rows:
                 break
@@ -233,18 +233,11 @@ class PostgresSessionStore(LeasedStore):
     def _not_opened(self) -> Asking:
         return Asking(self._sql, self._server, self.name)
 
-    def _decode(self, session_id: str, data: bytes) -> Record:
-        return Record.decode(data, session_id=session_id, store=self.name)
-
     def _listed(
         self, session_id: bytes, data: bytes, unreadable: list[SessionUnreadable]
     ) -> Record | None:
         try:
-            return self._decode(untext(session_id), data)
+            return Record.decode(data, session_id=untext(session_id), store=self.name)
         except SessionUnreadable as error:
             unreadable.append(error)
             return None
-
-
-def _number(value: float | None) -> bytes | None:
-    return None if value is None else str(value).encode()

@@ -10,9 +10,10 @@ import asyncio
 from abc import ABC, abstractmethod
 from contextvars import Context
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from barback.extras import needs_extra
+from barback.stores import answers
 from barback.stores.forks import tell_when_forked
 from barback.stores.redis.link import Link
 from barback.stores.redis.wire import Call, LinkDown
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from barback.stores.redis.target import Target
 
 __all__ = ["Request", "Server", "Servers", "raise_error"]
-
-ELSEWHERE: Final = "was opened on another event loop, or before a fork: open one on each, after it"
 
 
 class Request(Call, ABC):
@@ -154,7 +153,7 @@ class Servers(ABC):
         self._closing = self._inherited = True
 
     def _refusal(self) -> LinkDown:
-        return LinkDown("is closed" if self.here else ELSEWHERE, sent=False)
+        return LinkDown("is closed" if self.here else answers.ELSEWHERE, sent=False)
 
     async def _settle(self) -> None:
         """Wait until all is answered; what a link has answered may have to follow."""

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from barback.errors import ConfigurationError
 from barback.extras import needs_extra
+from barback.stores.url import may_hold_password
 
 with needs_extra("redis"):
     from redis.asyncio.connection import Connection, SSLConnection, parse_url
@@ -157,8 +158,7 @@ class Target:
         if kind:
             self.kind = kind
             del settings["host"]
-        # Where there is an @, it may be a part of a password, whose ? is not encoded.
-        self._take_options(settings, tell="@" not in query)
+        self._take_options(settings, tell=not may_hold_password(query))
 
     def _take_options(self, settings: dict[str, Any], *, tell: bool) -> None:
         """Share what a URL says between the servers and the Sentinels; refuse what is neither's."""
