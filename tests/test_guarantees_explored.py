@@ -23,7 +23,7 @@ from barback.testing.interleaving import explore
 from tests.scripted import event, nothing_left
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Mapping
 
 SEEDS = range(60)
 PEOPLE = ["tim", "ann"]
@@ -51,7 +51,7 @@ EFFECTS = {
 class World:
     """Two bots on one store, and what was asked of them."""
 
-    def __init__(self, chances: Chances, seed: int, **options: Any) -> None:
+    def __init__(self, chances: Chances | Mapping[str, Chances], seed: int, **options: Any) -> None:
         self.chance = random.Random(seed)
         self.fair = chances == Chances()
         self.inner = MemorySessionStore()
@@ -170,6 +170,19 @@ def test_beyond_the_window_of_ids_too_nothing_is_told_that_is_not_so(weather: st
     told_of(weather, told, faults)
 
 
+def test_a_copy_on_its_way_does_not_arrive_after_its_turn_was_told_not_done() -> None:
+    """Commits are late, and so is what gives their lease back: nothing is told too early."""
+    told: Counter[str] = Counter()
+    faults: Counter[str] = Counter()
+    late = {
+        "commit": Chances(late=0.7, lateness=0.2),
+        "release": Chances(slow=0.7, lateness=0.2),
+    }
+    explore(scenario(late, told, faults, cancels=False), seeds=SEEDS)
+    assert told["SessionStoreUnavailable"] > len(SEEDS)
+    assert faults["unheard LeaseLost"] > len(SEEDS)  # a copy that came when it was over
+
+
 def told_of(weather: str, told: Counter[str], faults: Counter[str]) -> None:
     """The faults of the weather did hit, and yet most got done."""
     print(f"{weather}: {dict(told)}\n  {dict(faults)}")  # noqa: T201 - shown with a failure
@@ -180,7 +193,12 @@ def told_of(weather: str, told: Counter[str], faults: Counter[str]) -> None:
 
 
 def scenario(
-    chances: Chances, told: Counter[str], faults: Counter[str], *, cancels: bool, **options: Any
+    chances: Chances | Mapping[str, Chances],
+    told: Counter[str],
+    faults: Counter[str],
+    *,
+    cancels: bool,
+    **options: Any,
 ) -> Callable[[], Coroutine[Any, Any, None]]:
     async def play() -> None:
         world = World(chances, random.getrandbits(32), **options)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 import msgspec
 
@@ -13,7 +13,7 @@ from barback.errors import CommitUnknown, SessionStoreUnavailable
 from barback.stores.base import Lease, LeasedStore
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
     from typing import Self
 
     from barback.record import Record
@@ -40,17 +40,26 @@ class Chances(msgspec.Struct, frozen=True, kw_only=True):
     lateness: float = 60.0
 
 
+NONE: Final = Chances()
+
+
 class FaultyStore(LeasedStore):
     """Everything goes to `inner`, after a moment; whatever `chances` has drawn happens to it.
 
     What it injects is what a driver may tell of a real fault, and no more. `faults` counts, by
     operation and fault, those that hit. Open `inner` yourself. Its faults come from `chance`, so
-    that a seed brings them again.
+    that a seed brings them again. With a mapping, each operation that is in it (such as "commit")
+    has chances of its own, and the others none.
     """
 
     name: ClassVar[str] = "faulty"
 
-    def __init__(self, inner: LeasedStore, chances: Chances, chance: random.Random) -> None:
+    def __init__(
+        self,
+        inner: LeasedStore,
+        chances: Chances | Mapping[str, Chances],
+        chance: random.Random,
+    ) -> None:
         self.inner = inner
         self.expires_in = inner.expires_in
         self.chances = chances
@@ -101,7 +110,10 @@ class FaultyStore(LeasedStore):
     async def _do(
         self, operation: str, act: Callable[[], Awaitable[T]], *, writes: bool = False
     ) -> T:
-        fault = self._drawn()
+        chances = self.chances
+        if not isinstance(chances, Chances):
+            chances = chances.get(operation, NONE)
+        fault = self._drawn(chances)
         if fault is not None:
             self.faults[f"{operation} {fault}"] += 1
         unheard = CommitUnknown if writes else SessionStoreUnavailable
@@ -111,27 +123,27 @@ class FaultyStore(LeasedStore):
             what = f"The store refused {operation}. Nothing was done."
             raise SessionStoreUnavailable(what, store=self.name)
         if fault == "late":
-            late = asyncio.ensure_future(self._later(act))
+            late = asyncio.ensure_future(self._later(act, chances.lateness))
             self._late.add(late)
             late.add_done_callback(self._late.discard)
             raise unheard(message, store=self.name)
         if fault == "slow":
-            await asyncio.sleep(self._chance.uniform(0, self.chances.lateness))
+            await asyncio.sleep(self._chance.uniform(0, chances.lateness))
         answer = await act()
         await asyncio.sleep(0)
         if fault == "lost":
             raise unheard(message, store=self.name)
         return answer
 
-    async def _later(self, act: Callable[[], Awaitable[object]]) -> None:
-        await asyncio.sleep(self._chance.uniform(0, self.chances.lateness))
+    async def _later(self, act: Callable[[], Awaitable[object]], lateness: float) -> None:
+        await asyncio.sleep(self._chance.uniform(0, lateness))
         try:
             await act()
         except Exception as error:  # noqa: BLE001 - nobody hears it, as over a dead connection
             self.faults[f"unheard {type(error).__name__}"] += 1
 
-    def _drawn(self) -> str | None:
-        drawn, chances = self._chance.random(), self.chances
+    def _drawn(self, chances: Chances) -> str | None:
+        drawn = self._chance.random()
         for fault in ("refused", "lost", "late", "slow"):
             likely: float = getattr(chances, fault)
             if drawn < likely:
