@@ -4,7 +4,8 @@
 
 For each of `MUTATIONS` a copy of the package is made, something in it is replaced, and the tests
 named for it must fail on the copy. With `NOTHING` replaced they must pass: or else they would fail
-of anything. It prints a table, and ends with 1 if a mutation was not caught.
+of anything. It prints a table, and ends with 1 if a mutation was not caught. Where all of them
+were tried, the table is put into docs/guarantees.md.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src"
+DOCUMENT = ROOT / "docs" / "guarantees.md"
+MARKS = ("<!-- the mutations begin -->", "<!-- the mutations end -->")
 PATIENCE = 100  # seconds that tests may take: a turn that is broken may hang
 
 EXPLORED = "tests/test_guarantees_explored.py"
@@ -260,15 +263,20 @@ MUTATIONS = [
 def main(names: list[str]) -> int:
     """Try the mutations that have these words in their names; without any, all."""
     chosen = [each for each in MUTATIONS if all(name in each.name for name in names)]
-    failures = 0
-    if not names:
-        passed, told = tried(NOTHING)
-        failures += not passed
-        row(NOTHING, "stays green" if passed else f"FAILS: {told}")
-    for mutation in chosen:
+    rows, failures = ["| what is broken | what fails |", "| --- | --- |"], 0
+    for mutation in chosen if names else [NOTHING, *chosen]:
         passed, told = tried(mutation)
-        failures += passed
-        row(mutation, "NOT CAUGHT" if passed else told)
+        if mutation is NOTHING:
+            failures += not passed
+            told = "nothing" if passed else f"ALL THE SAME: {told}"
+        else:
+            failures += passed
+            told = "NOT CAUGHT" if passed else told
+        rows.append(f"| {mutation.name} | {told} |")
+        sys.stdout.write(f"{rows[-1]}\n")
+        sys.stdout.flush()
+    if not names:
+        write("\n".join(rows))
     return min(failures, 1)
 
 
@@ -305,14 +313,15 @@ def tried(mutation: Mutation) -> tuple[bool, str]:
         return True, ""
     if done.returncode != 1:  # no test failed: something else did
         sys.exit(f"{mutation.name}: pytest ended with {done.returncode}.\n{done.stdout[-2000:]}")
-    failed = re.search(r"^FAILED \S+?::(\S+)", done.stdout, re.MULTILINE)
-    return False, failed[1] if failed else "pytest was ended"
+    failed = re.search(r"^FAILED \S+?::(.+?)(?: - .*)?$", done.stdout, re.MULTILINE)
+    return False, f"`{failed[1]}`" if failed else "pytest was ended"
 
 
-def row(mutation: Mutation, told: str) -> None:
-    """A line of the table."""
-    sys.stdout.write(f"| {mutation.name} | {told} |\n")
-    sys.stdout.flush()
+def write(text: str) -> None:
+    """Put the table into the document that keeps it."""
+    before, rest = DOCUMENT.read_text().split(MARKS[0])
+    after = rest.split(MARKS[1])[1]
+    DOCUMENT.write_text(f"{before}{MARKS[0]}\n\n{text}\n\n{MARKS[1]}{after}")
 
 
 if __name__ == "__main__":

@@ -27,24 +27,28 @@ PUT_OFF: Final = 0.2
 
 
 class Stuck(AssertionError):
-    """Nobody can go on, and no time will change that: everybody waits for somebody."""
+    """Everybody waits for somebody, and no time will change that; or it goes on without end."""
 
 
 def explore(
-    scenario: Callable[[], Coroutine[Any, Any, object]], *, seeds: Iterable[int] = range(100)
+    scenario: Callable[[], Coroutine[Any, Any, object]],
+    *,
+    seeds: Iterable[int] = range(100),
+    longest: float = 24 * 3600.0,
 ) -> None:
     """Run `scenario` once for each seed, each time in another interleaving.
 
     An error has a note with the seed that it came with: with `seeds=[that one]` it comes again,
     as long as nothing else than tasks and timers has a part in it (no threads, no connections).
     The numbers of the module `random` come from the seed as well, and the loop's clock starts at 0.
-    Raises `Stuck` where the scenario waits for ever.
+    Raises `Stuck` where the scenario waits for ever, or longer than `longest`: seconds of its own
+    time, a day unless set.
     """
     before = random.getstate()
     try:
         for seed in seeds:
             random.seed(seed)
-            new_loop = partial(_Loop, random.Random(seed))
+            new_loop = partial(_Loop, random.Random(seed), longest)
             try:
                 with asyncio.Runner(loop_factory=new_loop) as runner:
                     runner.run(scenario())
@@ -58,9 +62,11 @@ def explore(
 class _Loop(asyncio.SelectorEventLoop):
     """The loop: steps of tasks are drawn, other callbacks keep their order."""
 
-    def __init__(self, chance: random.Random) -> None:
+    def __init__(self, chance: random.Random, longest: float) -> None:
         self._chance = chance
         self._now = 0.0
+        self._longest = longest
+        self._ends_at = longest
         self._steps: list[tuple[Callable[..., object], tuple[Any, ...], Context | None]] = []
         super().__init__(_Hurry(self._pass))
 
@@ -89,6 +95,10 @@ class _Loop(asyncio.SelectorEventLoop):
 
     def _pass(self, seconds: float) -> None:
         self._now += seconds
+        if self._now > self._ends_at:
+            self._ends_at += self._longest  # for what is cancelled now to end
+            message = f"It has not ended in {self._longest:g} seconds of its own time."
+            raise Stuck(message)
 
 
 class _Hurry(selectors.DefaultSelector):
