@@ -147,7 +147,7 @@ MUTATIONS = [
         "turn.py",
         "                            await self._operations.outlast(writing)\n",
         "",
-        TURNS,
+        EXPLORED,
     ),
     Mutation(
         "a cancelled checkout keeps its lease",

@@ -183,6 +183,35 @@ def test_a_copy_on_its_way_does_not_arrive_after_its_turn_was_told_not_done() ->
     assert faults["unheard LeaseLost"] > len(SEEDS)  # a copy that came when it was over
 
 
+def test_a_cancelled_turn_changes_nothing_any_more_once_it_is_over() -> None:
+    """What it had sent is waited for: nobody who hears of the end sees it arrive afterwards."""
+    changed: Counter[bool] = Counter()
+
+    async def play() -> None:
+        inner = MemorySessionStore()
+        slow = {"commit": Chances(slow=1.0, lateness=5), "release": Chances(refused=1.0)}
+        store = FaultyStore(inner, slow, random.Random(random.getrandbits(32)))
+        async with Bot(session_store=store) as bot:
+            bot.on_event(change)
+            turn = asyncio.create_task(bot.handle(event()))
+            while not store.faults["commit slow"]:
+                await asyncio.sleep(0)
+            turn.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await turn
+            told = dict(inner._records)
+            await asyncio.sleep(60)
+            assert inner._records == told
+            changed[bool(told)] += 1
+
+    explore(play, seeds=SEEDS)
+    assert changed[True] > len(SEEDS) / 2
+
+
+async def change(context: Context) -> None:
+    context.set_state(n=1)
+
+
 def told_of(weather: str, told: Counter[str], faults: Counter[str]) -> None:
     """The faults of the weather did hit, and yet most got done."""
     print(f"{weather}: {dict(told)}\n  {dict(faults)}")  # noqa: T201 - shown with a failure
