@@ -8,27 +8,21 @@ It says "killed" or, of one that ended its turn sooner, "over" and how many line
 from __future__ import annotations
 
 import asyncio
-import os
 import random
-import signal
 import sys
-import threading
 from collections import Counter
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
-import barback
 from barback.stores.url import open_store
+from barback.testing.crashing import CrashPoints, crash_at
 from barback.testing.history import History, TurnRecord
 from tests.matrix_run import TERM, check_left, process
 from tests.matrix_worker import Deliver, Left, Look, Report, Setup, Worker
 
-if TYPE_CHECKING:
-    from types import FrameType
-
-PACKAGE = str(Path(barback.__file__).parent)
 COUNTED = 8  # turns in which nobody dies, to see how long one is
 WITHIN = 60.0  # seconds for one of them
 
@@ -112,7 +106,7 @@ async def bear(nursery: asyncio.subprocess.Process, nth: int, user: str) -> int:
     assert nursery.stdout is not None
     nursery.stdin.write(f"{nth} {user}\n".encode())
     await nursery.stdin.drain()
-    async with asyncio.timeout(WITHIN):
+    async with asyncio.timeout(WITHIN + 5):
         word, _, lines = (await nursery.stdout.readline()).decode().strip().partition(" ")
     assert word in {"killed", "over"}, f"the nursery said {word!r}"
     return 0 if word == "killed" else int(lines)
@@ -121,31 +115,11 @@ async def bear(nursery: asyncio.subprocess.Process, nth: int, user: str) -> int:
 # In the nursery.
 
 
-class Assassin:
-    """Counts the lines of barback that run while it is armed, and kills the process at the nth."""
-
-    def __init__(self, nth: int) -> None:
-        self.nth = nth
-        self.lines = 0
-        self.armed = False
-
-    def watch(self, frame: FrameType, event: str, arg: Any) -> Any:
-        return self.see if frame.f_code.co_filename.startswith(PACKAGE) else None
-
-    def see(self, frame: FrameType, event: str, arg: Any) -> Any:
-        if self.armed and event == "line":
-            self.lines += 1
-            if self.lines == self.nth:
-                os.kill(os.getpid(), signal.SIGKILL)
-        return self.see
-
-
-async def live(setup: Setup, assassin: Assassin, user: str) -> None:
+async def live(setup: Setup, user: str, points: CrashPoints) -> None:
     worker = Worker(setup)
     async with worker.bot:
-        assassin.armed = True
-        await worker.deliver(user, "1")
-        assassin.armed = False
+        with points:
+            await worker.deliver(user, "1")
     assert not worker.wrong, worker.wrong
 
 
@@ -154,21 +128,11 @@ def main(text: str) -> None:
     open_store(setup.url)  # imports its driver, once for all of them
     for number, line in enumerate(sys.stdin):
         nth, user = line.split()
+        own = msgspec.structs.replace(setup, name=f"{setup.name}{number}")
         # Here is neither a loop nor a thread yet, so that a fork is a whole process.
-        child = os.fork()
-        if child == 0:
-            assassin = Assassin(int(nth))
-            threading.settrace(assassin.watch)
-            sys.settrace(assassin.watch)
-            try:
-                own = msgspec.structs.replace(setup, name=f"{setup.name}{number}")
-                asyncio.run(live(own, assassin, user))
-                os.write(1, f"over {assassin.lines}\n".encode())
-            finally:
-                os._exit(0)
-        _, status = os.waitpid(child, 0)
-        if os.WIFSIGNALED(status):
-            os.write(1, b"killed\n")
+        crash = crash_at(partial(live, own, user), int(nth), at=["lines"], within=WITHIN)
+        sys.stdout.write("killed\n" if crash.died else f"over {crash.points}\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from barback.testing.clock import Clock
     from barback.testing.contract import ListedStoreContract, StoreContract
+    from barback.testing.crashing import Crash, CrashPoints, CrashRunError, crash_at, crashes
     from barback.testing.faults import Chances, FaultyStore
     from barback.testing.history import Effect, History, HistoryError, TurnRecord, check_history
     from barback.testing.interleaving import Stuck, explore
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 __all__ = [
     "Chances",
     "Clock",
+    "Crash",
+    "CrashPoints",
+    "CrashRunError",
     "Effect",
     "FaultProxy",
     "FaultyStore",
@@ -31,6 +35,8 @@ __all__ = [
     "Stuck",
     "TurnRecord",
     "check_history",
+    "crash_at",
+    "crashes",
     "explore",
 ]
 
@@ -38,6 +44,9 @@ __all__ = [
 _HOMES = {
     "Chances": "faults",
     "Clock": "clock",
+    "Crash": "crashing",
+    "CrashPoints": "crashing",
+    "CrashRunError": "crashing",
     "Effect": "history",
     "FaultProxy": "proxy",
     "FaultyStore": "faults",
@@ -48,6 +57,8 @@ _HOMES = {
     "Stuck": "interleaving",
     "TurnRecord": "history",
     "check_history": "history",
+    "crash_at": "crashing",
+    "crashes": "crashing",
     "explore": "interleaving",
 }
 
