@@ -209,7 +209,8 @@ def test_two_halves_with_no_await_between_are_found_by_the_lines_of_the_driver(
     broken = {left_by(store, crash) for crash in by_lines} - {*NAMES}
     # At the second write, and, as `open` has emptied the file, at the first.
     assert len(broken) == 2
-    assert all(re.search(r"a line: TwoLines\.write, .*test_crashing\.py:\d+$", at) for at in broken)
+    where = re.compile(r"a line: TwoLines\.write, .*test_crashing\.py:\d+, in write_over,")
+    assert all(map(where.search, broken))
 
 
 # What is told of a run.

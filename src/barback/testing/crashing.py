@@ -37,6 +37,7 @@ Run = Callable[["CrashPoints"], Awaitable[object] | None]
 
 COROUTINES: Final = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 HALF_A_MINUTE: Final = 30.0
+CALLERS: Final = 3
 
 
 class Crash(NamedTuple):
@@ -282,10 +283,19 @@ class _Death:
             return
         self.met = met = next(self._counter)
         if met == self.points.nth:
-            code = frame.f_code
-            where = f"{what}: {code.co_qualname}, {code.co_filename}:{frame.f_lineno}"
-            self.tell(_Told(died=True, points=met, where=where))
+            self.tell(_Told(died=True, points=met, where=f"{what}: {_described(frame)}"))
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _described(frame: FrameType) -> str:
+    """Where it is, and what called that, and that: a coroutine of asyncio's alone tells little."""
+    callers: list[str] = []
+    caller = frame.f_back
+    while caller is not None and len(callers) < CALLERS:
+        callers.append(f", in {caller.f_code.co_qualname}")
+        caller = caller.f_back
+    code = frame.f_code
+    return f"{code.co_qualname}, {code.co_filename}:{frame.f_lineno}{''.join(callers)}"
 
 
 async def _awaited(done: Awaitable[object]) -> None:
