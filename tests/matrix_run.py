@@ -33,7 +33,17 @@ if TYPE_CHECKING:
 
     from tests.matrix_worker import Order
 
-__all__ = ["TERM", "USERS", "Process", "Run", "Struck", "check_left", "process", "working"]
+__all__ = [
+    "TERM",
+    "USERS",
+    "Process",
+    "Run",
+    "Struck",
+    "check_left",
+    "process",
+    "start",
+    "working",
+]
 
 T = TypeVar("T")
 
@@ -98,9 +108,8 @@ class Process:
         os.kill(self.process.pid, signal.SIGCONT)
 
 
-@asynccontextmanager
-async def process(setup: Setup) -> AsyncIterator[Process]:
-    """A bot that runs; it ends with the context."""
+async def start(setup: Setup) -> Process:
+    """A process that is to be a bot, and will say when it is ready."""
     with (Path(setup.folder) / f"{setup.name}.log").open("ab") as log:
         started = await asyncio.create_subprocess_exec(
             *(sys.executable, str(WORKER), msgspec.json.encode(setup).decode()),
@@ -109,7 +118,14 @@ async def process(setup: Setup) -> AsyncIterator[Process]:
             stderr=log,
             limit=1 << 24,
         )
-    one = Process(setup, started)
+    return Process(setup, started)
+
+
+@asynccontextmanager
+async def process(setup: Setup) -> AsyncIterator[Process]:
+    """A bot that runs; it ends with the context."""
+    one = await start(setup)
+    started = one.process
     try:
         assert await one.hear() == b"ready\n"
         yield one

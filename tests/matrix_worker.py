@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 PATIENCE = 30.0  # seconds within which a bot has said what became of an event
 REMEMBERED = 5000  # ids of events, more than a person has in a run
 AT_ONCE = 200  # events, which is fewer than may wait for one session
+FAILS = "fails"  # what an event carries whose handler is to fail
 BIG = 2_500_000  # bytes of a state for which there is no room
 
 INITIAL = {"mark": None, "n": 0, "born": None, "padding": ""}
@@ -57,6 +58,7 @@ class Setup(msgspec.Struct):
     """What the process is to be.
 
     - `term`: seconds of a lease. - `pause`: seconds between two events of a person, at most.
+    - `remembered`: how many ids of events a session keeps.
     """
 
     url: str
@@ -65,6 +67,7 @@ class Setup(msgspec.Struct):
     seed: int
     term: float = 1.0
     pause: float = 0.02
+    remembered: int = REMEMBERED
 
 
 class Talk(msgspec.Struct, tag=True):
@@ -98,13 +101,25 @@ class Deliver(msgspec.Struct, tag=True):
     events: list[tuple[str, str]]
 
 
+class Hand(msgspec.Struct, tag=True):
+    """Deliver this event once; when that has ended, whatever else goes on, a `Heard`.
+
+    - `fails`: the handler is to fail, after all it does.
+    """
+
+    number: int
+    user: str
+    event: str
+    fails: bool = False
+
+
 class Look(msgspec.Struct, tag=True):
     """Read the users' sessions, each as soon as it is free: a list of `Left`."""
 
     users: list[str]
 
 
-Order = Talk | End | SetClock | SetRoom | Deliver | Look
+Order = Talk | End | SetClock | SetRoom | Deliver | Hand | Look
 
 
 class Report(msgspec.Struct):
@@ -112,6 +127,14 @@ class Report(msgspec.Struct):
 
     events: dict[str, list[str]]
     told: dict[str, int]
+    wrong: list[str]
+
+
+class Heard(msgspec.Struct, tag=True):
+    """What was heard of what was handed over: whether it need not come again; and what is wrong."""
+
+    number: int
+    done: bool
     wrong: list[str]
 
 
@@ -149,6 +172,7 @@ class Worker:
         self.events: dict[str, list[str]] = {}
         self.over = False
         self.talking: list[asyncio.Task[None]] = []
+        self.handed: set[asyncio.Task[None]] = set()
         folder = Path(setup.folder)
         self.history = History(folder / f"{setup.name}.turns")
         self.store = leased(open_store(setup.url))
@@ -157,7 +181,7 @@ class Worker:
         self.bot = Bot(
             initial_state=INITIAL,
             session_store=self.store,
-            dedupe_limit=REMEMBERED,
+            dedupe_limit=setup.remembered,
             clock=lambda: time.time() + self.ahead,
         )
         rules = msgspec.structs.replace(self.bot._rules, lease_term=setup.term)
@@ -171,7 +195,8 @@ class Worker:
         born = state["born"]
         if born not in {None, created}:
             self.wrong.append(f"{context.session.id} was made anew, before turn {mark}")
-        self.history.ran(mark, state["mark"])
+        read = state["mark"]
+        self.history.ran(mark, read)
         await asyncio.sleep(self.chance.uniform(0, self.setup.pause))
         context.set_state(
             mark=mark,
@@ -179,15 +204,20 @@ class Worker:
             born=created if state["n"] else None,
             padding="x" * self.padding,
         )
+        self.history.ran(mark, read)
+        if context.event.payload == FAILS:
+            message = "It fails on purpose."
+            raise RuntimeError(message)
 
-    async def deliver(self, user: str, event_id: str) -> bool:
+    async def deliver(self, user: str, event_id: str, *, fails: bool = False) -> bool:
         """Hand an event to the bot, and note what is heard of it; whether it need not come again.
 
         Of a turn that nobody knows the end of no end is noted.
         """
         self.marks += 1
         mark = f"{self.setup.name}-{self.marks}"
-        event = Event(channel="test", user=User(user), id=event_id, text=mark)
+        payload = FAILS if fails else None
+        event = Event(channel="test", user=User(user), id=event_id, text=mark, payload=payload)
         self.history.begin(f"test:{user}", mark, event_id)
         try:
             async with asyncio.timeout(PATIENCE):
@@ -203,6 +233,9 @@ class Worker:
             self.wrong.append(f"{mark}: {type(error).__name__}: {error}")
             return True
         self.told[outcome] += 1
+        if fails and outcome is Outcome.FAILED:
+            self.history.end(mark, Effect.NONE)
+            return False
         if outcome not in {Outcome.COMMITTED, Outcome.DUPLICATE}:
             self.wrong.append(f"{mark} ended as {outcome}")
         self.history.end(mark, Effect.DONE if outcome is Outcome.COMMITTED else Effect.SEEN)
@@ -212,6 +245,10 @@ class Worker:
         """As a platform does: until it is answered, and now and then once more."""
         while not await self.deliver(user, event_id):
             await asyncio.sleep(self.chance.uniform(0, 0.05))
+
+    async def hand(self, order: Hand) -> None:
+        done = await self.deliver(order.user, order.event, fails=order.fails)
+        say(msgspec.json.encode(Heard(order.number, done, self.wrong)).decode())
 
     async def talk(self, user: str) -> None:
         events = self.events.setdefault(user, [])
@@ -255,6 +292,11 @@ class Worker:
     async def obey(self, order: Order) -> Any:
         if isinstance(order, Talk):
             self.talking = [asyncio.create_task(self.talk(user)) for user in order.users]
+            return None
+        if isinstance(order, Hand):
+            task = asyncio.create_task(self.hand(order))
+            self.handed.add(task)
+            task.add_done_callback(self.handed.discard)
             return None
         if isinstance(order, End):
             self.over = True

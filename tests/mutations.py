@@ -29,6 +29,7 @@ EXPLORED = "tests/test_guarantees_explored.py"
 CONTRACT = "tests/test_store_contract.py"
 OVERLOAD = "tests/test_overload.py"
 TURNS = "tests/test_guarantees.py"
+REDELIVERY = "tests/test_redelivery.py -k sqlite"
 MATRIX = "tests/fault_cells.py -k"  # and the name of a cell
 
 
@@ -85,6 +86,14 @@ MUTATIONS = [
         "turn.py",
         "        # handle\n",
         "        # handle\n        self._remember(turn)\n",
+    ),
+    Mutation(
+        "an event whose handler failed counts as handled",
+        "turn.py",
+        "        turn.start_over(self.initial)\n        if rescue is None:\n",
+        "        turn.start_over(self.initial)\n"
+        "        self._remember(turn)\n        if rescue is None:\n",
+        REDELIVERY,
     ),
     Mutation(
         "no event is known again",

@@ -107,6 +107,19 @@ IMPOSSIBLE: dict[str, tuple[str | None, list[TurnRecord], str]] = {
         [turn("c", None, 1, 2, event="of a", effect=Effect.SEEN), turn("a", None, 3, 4)],
         "called handled before",
     ),
+    "called handled while it was being handled": (
+        "a",
+        [
+            turn("a", None, 1, 5, ran_at=4),
+            turn("c", None, 2, 3, event="of a", effect=Effect.SEEN, ran=False),
+        ],
+        "called handled before",
+    ),
+    "built on what had not ended yet": (
+        "b",
+        [turn("a", None, 1, 5, ran_at=4), turn("b", "a", 2, 3)],
+        "had ended before",
+    ),
     "the same mark": ("a", [turn("a", None, 1, 2), turn("a", None, 3, 4)], "same mark"),
 }
 
@@ -160,7 +173,7 @@ def by_search(turns: list[TurnRecord], last: str | None) -> bool:
 def explains(order: tuple[TurnRecord, ...], last: str | None) -> bool:
     mark, moment = None, float("-inf")
     for each in order:
-        moment = max(moment, each.began)
+        moment = max(moment, each.began, each.ran_at)
         if each.read != mark or moment > each.ended:
             return False
         mark = each.mark if each.wrote else mark
@@ -179,7 +192,8 @@ def test_a_search_through_all_orders_agrees(seed: int, data: st.DataObject) -> N
         effect, wrote = data.draw(EFFECTS), data.draw(st.booleans())
         now += 1
         began, ended = now - chance.choice([0, 1.5, 3]), now + chance.choice([0, 1.5, 3])
-        fields: dict[str, Any] = {"effect": effect, "wrote": wrote}
+        ran_at = now - chance.choice([0, 0.5, float("inf")])
+        fields: dict[str, Any] = {"effect": effect, "wrote": wrote, "ran_at": ran_at}
         turns.append(turn(own, mark, began, ended, **fields))
         if wrote and (
             effect is Effect.DONE or (effect is Effect.UNKNOWN and chance.random() < 0.5)
@@ -226,7 +240,7 @@ def test_what_a_killed_process_has_noted_is_there(tmp_path: Path) -> None:
     other.close()
     first, second, third = History.load(one, two)
     assert (first.effect, first.read, first.wrote, first.event) == (Effect.DONE, None, True, "1")
-    assert first.began <= first.ended < float("inf") == second.ended
+    assert first.began <= first.ran_at <= first.ended < float("inf") == second.ended
     assert (second.effect, second.read, second.ran) == (Effect.UNKNOWN, "a", True)
     assert not third.wrote
     for last in "a", "b":

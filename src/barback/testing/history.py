@@ -48,7 +48,8 @@ class TurnRecord(msgspec.Struct, frozen=True, kw_only=True):
     - `event`: the id of its event, the same for each delivery of it.
     - `began`, `ended`: seconds by a clock that all who take part share; a turn of which nobody
       learnt the end has none.
-    - `ran`: whether its handler did; `read`: the mark it found then, None in a new session.
+    - `ran`: whether its handler did; `read`: the mark it found then, None in a new session;
+      `ran_at`: when it was about to end, so that nothing took effect before.
     - `wrote`: whether it was to change the session.
     """
 
@@ -58,9 +59,15 @@ class TurnRecord(msgspec.Struct, frozen=True, kw_only=True):
     began: float
     ended: float = NEVER
     ran: bool = False
+    ran_at: float = -NEVER
     read: str | None = None
     wrote: bool = True
     effect: Effect = Effect.UNKNOWN
+
+    @property
+    def earliest(self) -> float:
+        """Before this it cannot have taken effect."""
+        return max(self.began, self.ran_at)
 
 
 class History:
@@ -77,8 +84,9 @@ class History:
         self._note({"mark": mark, "session": session, "event": event, "began": time.monotonic()})
 
     def ran(self, mark: str, read: str | None, *, wrote: bool = True) -> None:
-        """Its handler has read, and is about to end."""
-        self._note({"mark": mark, "ran": True, "read": read, "wrote": wrote})
+        """Its handler has read, and is about to end; if it says so again, that counts."""
+        ran = {"mark": mark, "ran": True, "read": read, "wrote": wrote}
+        self._note({**ran, "ran_at": time.monotonic()})
 
     def end(self, mark: str, effect: Effect) -> None:
         """The caller has heard."""
@@ -183,8 +191,8 @@ def _check_once(session: str, turns: list[TurnRecord], order: list[TurnRecord]) 
         if done is None and turn.event not in unchanged:
             message = f"{session}: {_named(turn)} was called handled, and its event never was."
             raise HistoryError(message)
-        if done is not None and done.began > turn.ended:
-            message = f"{session}: {_named(turn)} was called handled before {_named(done)}."
+        if done is not None and done.earliest > turn.ended:
+            message = f"{session}: {_named(turn)} was called handled before {_named(done)} was."
             raise HistoryError(message)
 
 
@@ -204,7 +212,7 @@ def _check_times(session: str, turns: list[TurnRecord], order: list[TurnRecord])
             raise HistoryError(message)
     moment = -NEVER
     for turn in _with_lookers(order, looked):
-        moment = max(moment, turn.began)
+        moment = max(moment, turn.earliest)
         if moment > turn.ended:
             message = f"{session}: {_named(turn)} had ended before what it builds on had begun."
             raise HistoryError(message)
@@ -216,7 +224,7 @@ def _with_lookers(
     """Those who only looked come after the one whose mark they saw, first come, first served."""
     mark: str | None = None
     for turn in [*order, None]:
-        yield from sorted(looked.get(mark, ()), key=lambda looker: looker.began)
+        yield from sorted(looked.get(mark, ()), key=lambda looker: looker.earliest)
         if turn is not None:
             yield turn
             mark = turn.mark
