@@ -997,6 +997,23 @@ async def test_a_file_that_may_not_be_written_to_is_refused_when_it_is_opened() 
             assert written == await peek(store)
 
 
+async def test_a_file_that_may_not_be_written_to_is_refused_while_another_has_it_open() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        path = folder / "sessions.db"
+        async with SQLiteSessionStore(path) as store:
+            written = await put(store)
+            files = [folder / name for name in names(folder)]
+            assert len(files) == 3  # SQLite could open it now, to read
+            with modes({**dict.fromkeys(files, 0o444), folder: 0o555}), unprivileged():
+                with pytest.raises(SessionStoreUnavailable, match="may not write to"):
+                    await SQLiteSessionStore(path).init()
+                assert written == await peek(store)
+                await put(store, "test:zoe")  # what it has open it may still write
+            async with SQLiteSessionStore(path) as other:
+                await put(other, "test:ann")
+
+
 async def test_a_path_that_is_no_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for path in (tmp_path, tmp_path / "file" / "sessions.db"):

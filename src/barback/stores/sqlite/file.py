@@ -56,6 +56,10 @@ COLUMNS: Final = (
     "SELECT session_id, token, taken_at, term FROM leases LIMIT 0",
 )
 
+# A file that may only be read is opened all the same while another process has it open, and stays
+# so for good, whatever may be done with the file later: it must be refused now.
+WRITES_NOTHING: Final = "DELETE FROM leases WHERE 0"
+
 # `fullfsync`: on a Mac, nothing less makes the disk itself write.
 SETTINGS: Final = ("PRAGMA fullfsync = ON", "PRAGMA journal_size_limit = 67108864")
 
@@ -124,7 +128,7 @@ class DatabaseFile:
         if not self._recognise(connection):
             for statement in TABLES:
                 connection.execute(statement)
-        for statement in COLUMNS:
+        for statement in (*COLUMNS, WRITES_NOTHING):
             connection.execute(statement)
         connection.execute("COMMIT")
 
