@@ -8,7 +8,7 @@ python3 dev.py types         check types
 python3 dev.py check         test, lint and types
 python3 dev.py bench [ARGS]  measure barback beside its peers (benchmarks/README.md)
 python3 dev.py costs [ARGS]  count what a turn costs (docs/performance.md)
-python3 dev.py guarantees [--quick] [STORE or FAULT...]
+python3 dev.py guarantees [--quick] [--disk=FOLDER] [STORE or FAULT...]
                              let faults strike every store (docs/guarantees.md)
 python3 dev.py mutate [NAME...]
                              break the turn, and see the guarantees' tests fail

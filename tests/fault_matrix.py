@@ -1,7 +1,8 @@
 """The fault matrix: every store, every fault, and what a bot's promises are worth then.
 
-`python -m tests.fault_matrix [--quick] [STORE…]` runs its cells, prints them as a table and, with
-all of them run in full, puts the table into docs/guarantees.md. It ends with 1 if a cell is red.
+`python -m tests.fault_matrix [--quick] [--disk=FOLDER] [STORE or FAULT…]` runs its cells, prints
+them as a table and, with all of them run in full, puts the table into docs/guarantees.md. It ends
+with 1 if a cell is red. FOLDER is on a small disk of its own, which "disk" then fills up in truth.
 """
 
 from __future__ import annotations
@@ -81,13 +82,27 @@ CELLS = [
 # Running them.
 
 
-async def run_cell(cell: Cell, folder: Path, *, quick: bool, seed: int = 1) -> Result:
-    """Run a cell in a folder of its own. Raises an AssertionError if it is red."""
+async def run_cell(
+    cell: Cell, folder: Path, *, quick: bool, seed: int = 1, disk: Path | None = None
+) -> Result:
+    """Run a cell in a folder of its own. Raises an AssertionError if it is red.
+
+    What rests on a disk does so in a folder made in `disk`, if there is one.
+    """
+    if disk is not None or cell.fault == "readonly":
+        # Nobody, a user without rights, must be able to come there, as to pytest's own it cannot.
+        with tempfile.TemporaryDirectory(prefix="barback-matrix-", dir=disk) as own:
+            return await run_at(cell, folder, Path(own), quick=quick, seed=seed)
+    return await run_at(cell, folder, None, quick=quick, seed=seed)
+
+
+async def run_at(cell: Cell, folder: Path, disk: Path | None, *, quick: bool, seed: int) -> Result:
     fault = FAULTS[cell.fault]
     kind = kind_of(cell.store, failing_over=fault.failing_over)
     # In a Cluster one server of three dies: without a network's delay it has seldom been asked.
     networked = fault.networked or cell == ("Redis Cluster", "server")
-    async with kind(folder, networked=networked, timeout=fault.timeout) as place:
+    timeout = fault.timeout
+    async with kind(folder, networked=networked, timeout=timeout, disk=disk) as place:
         if fault.strike is None:
             return await killed(place, quick=quick, seed=seed)
         return await struck(cell, place, fault.strike, quick=quick, seed=seed)
@@ -157,28 +172,30 @@ async def killed(place: Place, *, quick: bool, seed: int) -> Result:
 def main(arguments: list[str]) -> int:
     """Run the cells whose stores or faults are named; without any, all."""
     quick = "--quick" in arguments
-    names = {each for each in arguments if each != "--quick"}
+    disks = [Path(each[7:]) for each in arguments if each.startswith("--disk=")]
+    names = {each for each in arguments if not each.startswith("--")}
     unknown = names - PLACES.keys() - FAULTS.keys()
     if unknown:
         sys.stderr.write(f"There are {[*PLACES]} and {[*FAULTS]}, and not {sorted(unknown)}.\n")
         return 2
     stores, faults = names & PLACES.keys() or PLACES.keys(), names & FAULTS.keys() or FAULTS.keys()
     chosen = [cell for cell in CELLS if cell.store in stores and cell.fault in faults]
-    results = {cell: in_its_own_folder(cell, quick=quick) for cell in chosen}
+    disk = disks[0] if disks else None
+    results = {cell: in_its_own_folder(cell, quick=quick, disk=disk) for cell in chosen}
     if not names:
         sys.stdout.write(table(results))
-    if not (names or quick):
+    if not (names or quick or disk):
         write(table(results))
     return int(any(isinstance(result, str) for result in results.values()))
 
 
-def in_its_own_folder(cell: Cell, *, quick: bool) -> Result | str:
+def in_its_own_folder(cell: Cell, *, quick: bool, disk: Path | None) -> Result | str:
     """Run a cell and say at once what came of it: its result or, if it is red, why."""
     began = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="barback-matrix-"))
     result: Result | str
     try:
-        result = asyncio.run(run_cell(cell, folder, quick=quick))
+        result = asyncio.run(run_cell(cell, folder, quick=quick, disk=disk))
     except Exception as error:  # noqa: BLE001 - the next cells are to be run all the same
         traceback.print_exc()
         sys.stderr.write(f"What was noted is in {folder}.\n")

@@ -6,14 +6,17 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
-from tests.matrix_places import FailingOver, Held, Place, Restarting
-from tests.matrix_run import TERM, Run, Struck, now
-from tests.matrix_worker import SetClock, SetRoom
+import msgspec
+
+from tests.matrix_places import DiskPlace, FailingOver, Place, Restarting
+from tests.matrix_run import TERM, Run, Struck, now, refused
+from tests.matrix_worker import BeNobody, SetClock, SetRoom
 
 __all__ = ["FAULTS", "NOT_APPLICABLE", "Fault"]
 
 LONGER = 1.6 * TERM  # than a lease
 ROOM = 2_000_000  # bytes to which files may grow on a disk that is full
+AMPLE = 1 << 40  # bytes, more than any disk has here
 HOUR = 3600.0
 
 
@@ -71,7 +74,7 @@ async def cut_after(place: Place, _: Run) -> Struck:
     return Struck(since, now())
 
 
-async def hold(place: Held, _: Run) -> Struck:
+async def hold(place: DiskPlace, _: Run) -> Struck:
     """Another process keeps the disk for longer than a lease."""
     since = now()
     await asyncio.to_thread(place.hold, LONGER)
@@ -110,15 +113,44 @@ async def stop_client(_: Place, run: Run) -> Struck:
     return Struck(since, until)
 
 
-async def fill_disk(_: Place, run: Run) -> Struck:
-    """Let files grow no more, while states are big, until that has been felt."""
+async def fill_disk(place: DiskPlace, run: Run) -> Struck:
+    """Let files grow no more, while states are big, until that has been felt.
+
+    On a disk of its own they may, but there is no room.
+    """
+    real = place.disk != place.folder
     for worker in run.workers:
-        await worker.ask(SetRoom(ROOM), float)
+        await worker.ask(SetRoom(AMPLE if real else ROOM), float)
     since = now()
-    await asyncio.sleep(0.3)
+    for _ in range(6):
+        if real:  # again, since who finds no room leaves what was taken before
+            await asyncio.to_thread(place.fill)
+        await asyncio.sleep(0.05)
+    if real:
+        place.make_room()
     for worker in run.workers:
         await worker.ask(SetRoom(None), float)
     return Struck(since, now())
+
+
+async def forbid(place: DiskPlace, run: Run) -> Struck:
+    """Let nobody write to the folder, nor to what is in it; a bot that starts then is refused.
+
+    What a bot has open it may still write, which is all that one on SQLite needs.
+    """
+    since = now()
+    place.give_away()
+    for worker in run.workers:
+        await worker.ask(BeNobody(nobody=True), float)
+    place.give_away()  # what was made meanwhile
+    place.forbid(forbidden=True)
+    name = f"late{len(run.struck)}"
+    late = msgspec.structs.replace(run.workers[0].setup, name=name, unprivileged=True)
+    count = int(await refused(late))
+    place.forbid(forbidden=False)
+    for worker in run.workers:
+        await worker.ask(BeNobody(nobody=False), float)
+    return Struck(since, now(), count)
 
 
 async def fail_over(place: FailingOver, _: Run) -> Struck:
@@ -148,6 +180,7 @@ FAULTS = {
     "killed": Fault("client SIGKILL at every step", None, Run.turns_under_way),
     "stopped": Fault("client SIGSTOP past the lease", stop_client, Run.turns_under_way, pause=0.05),
     "disk": Fault("full disk", fill_disk, Run.failed_meanwhile),
+    "readonly": Fault("read-only folder", forbid, Run.failed_or_refused),
     "failover": Fault(
         "primary failover", fail_over, Run.failed_under_way, failing_over=True, pause=0.01
     ),
@@ -165,7 +198,7 @@ NOT_APPLICABLE = {
     **{("memory", fault): NO_SERVER for fault in ("server", "before", "after")},
     ("memory", "stall"): IN_PROCESS,
     ("memory", "killed"): IN_PROCESS,
-    ("memory", "disk"): "it has no disk",
+    **{("memory", fault): "it has no disk" for fault in ("disk", "readonly")},
     ("memory", "failover"): ONE_COPY,
     **{
         (store, fault): NO_SERVER
@@ -174,8 +207,9 @@ NOT_APPLICABLE = {
     },
     **{(store, "failover"): ONE_COPY for store in ("file", "SQLite")},
     **{
-        (store, "disk"): SERVERS_DISK
+        (store, fault): SERVERS_DISK
         for store in ("Redis", "Redis Cluster", "MongoDB", "PostgreSQL")
+        for fault in ("disk", "readonly")
     },
     ("MongoDB", "failover"): NO_REPLICAS,
     ("PostgreSQL", "failover"): OUTSIDE,

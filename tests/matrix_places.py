@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import os
+import shutil
 import sqlite3
 import time
 from abc import ABC, abstractmethod
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack, ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from barback.testing.proxy import FaultProxy
 from tests.every_store import own_place, with_options
+from tests.matrix_worker import NOBODY
 from tests.mongo_servers import MongoServer
 from tests.ports import free_port
 from tests.postgres_servers import PostgresServer
@@ -25,10 +28,11 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-__all__ = ["PLACES", "FailingOver", "Held", "Place", "Restarting", "kind_of"]
+__all__ = ["PLACES", "DiskPlace", "FailingOver", "Place", "Restarting", "kind_of"]
 
 FIRST = "{test:user0}"  # of the first person's key, which says who keeps it in a Cluster
 DELAY = 0.002  # seconds that the network takes one way, so that something is always under way
+SMALL = 1 << 30  # bytes that a disk may have to be filled up
 KEPT_AWAY = 0.1  # seconds that a killed server stays away
 
 
@@ -36,14 +40,18 @@ class Place(ABC):
     """A place where sessions rest, from entering until leaving.
 
     - `settings`: what its durability depends on.
+    - `disk`: the folder of what rests on a disk of this machine.
     - `proxies`: of the network between each worker and it; the same ones in two workers' lists
       if they share them.
     """
 
     settings: ClassVar[str]
 
-    def __init__(self, folder: Path, *, networked: bool, timeout: str) -> None:
+    def __init__(
+        self, folder: Path, *, networked: bool, timeout: str, disk: Path | None = None
+    ) -> None:
         self.folder = folder
+        self.disk = disk or folder
         self.networked = networked
         self.timeout = timeout
         self.proxies: list[list[FaultProxy]] = [[], []]
@@ -85,13 +93,6 @@ class FailingOver(Protocol):
         """Kill the primary; wait until another has its place, and it has come back below that."""
 
 
-class Held(Protocol):
-    """A place on a disk of this machine."""
-
-    def hold(self, seconds: float) -> None:
-        """Keep everybody from writing for so long, as another process could."""
-
-
 class MemoryPlace(Place):
     settings = "in the process; nothing survives it"
 
@@ -99,28 +100,65 @@ class MemoryPlace(Place):
         return "memory://"
 
 
-class FilePlace(Place):
+class DiskPlace(Place):
+    """A place on a disk of this machine."""
+
+    @abstractmethod
+    def hold(self, seconds: float) -> None:
+        """Keep everybody from writing for so long, as another process could."""
+
+    def fill(self) -> None:
+        """Take all room that is left, of a disk that is nobody else's."""
+        assert shutil.disk_usage(self.disk).total <= SMALL, "it is to be a small disk of its own"
+        with (self.disk / "filler").open("ab", buffering=0) as file:
+            for size in (1 << 20, 1 << 12, 1):
+                with suppress(OSError):
+                    while True:
+                        file.write(bytes(size))
+
+    def make_room(self) -> None:
+        (self.disk / "filler").unlink()
+
+    def give_away(self) -> None:
+        """Everything there is nobody's, if one is root: what it may do is what the modes say."""
+        if os.getuid() == 0:
+            for path in self._all():
+                with suppress(FileNotFoundError):  # it was replaced just now
+                    os.chown(path, NOBODY, NOBODY)
+
+    def forbid(self, *, forbidden: bool) -> None:
+        """Let nobody write to folders and files; or let their owner again."""
+        folders, files = (0o555, 0o444) if forbidden else (0o755, 0o600)
+        for path in self._all():
+            with suppress(FileNotFoundError):
+                path.chmod(folders if path.is_dir() else files)
+
+    def _all(self) -> list[Path]:
+        return [self.disk, *self.disk.rglob("*")]
+
+
+class FilePlace(DiskPlace):
     settings = "`fsync` of each file and of the folder"
 
     def url(self, worker: int) -> str:
-        return f"file:{self.folder}/sessions?timeout={self.timeout}"
+        return f"file:{self.disk}/sessions?timeout={self.timeout}"
 
     def hold(self, seconds: float) -> None:
         with ExitStack() as stack:
-            for path in sorted((self.folder / "sessions" / ".leases").iterdir()):
+            for path in sorted((self.disk / "sessions" / ".leases").iterdir()):
                 file = stack.enter_context(path.open("rb"))
                 fcntl.flock(file, fcntl.LOCK_EX)
             time.sleep(seconds)  # it is a fault's length, and waits for nothing
 
 
-class SQLitePlace(Place):
+class SQLitePlace(DiskPlace):
     settings = "WAL, `synchronous=full`"
 
     def url(self, worker: int) -> str:
-        return f"sqlite:///{self.folder}/sessions.db?timeout={self.timeout}"
+        return f"sqlite:///{self.disk}/sessions.db?timeout={self.timeout}"
 
     def hold(self, seconds: float) -> None:
-        connection = sqlite3.connect(self.folder / "sessions.db", isolation_level=None, timeout=10)
+        connection = sqlite3.connect(self.disk / "sessions.db", isolation_level=None, timeout=10)
         try:
             connection.execute("BEGIN IMMEDIATE")
             time.sleep(seconds)  # the same

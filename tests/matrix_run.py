@@ -41,6 +41,7 @@ __all__ = [
     "Struck",
     "check_left",
     "process",
+    "refused",
     "start",
     "working",
 ]
@@ -56,10 +57,11 @@ TWICE = 20  # events of each user, the last ones, that are delivered again when 
 
 
 class Struck(NamedTuple):
-    """When a fault came, and when it was over."""
+    """When a fault came, and when it was over; how many bots could not start meanwhile."""
 
     since: float
     until: float
+    refused: int = 0
 
 
 class Process:
@@ -119,6 +121,17 @@ async def start(setup: Setup) -> Process:
             limit=1 << 24,
         )
     return Process(setup, started)
+
+
+async def refused(setup: Setup) -> bool:
+    """Whether a bot cannot start now, and says that its store is not to be had."""
+    one = await start(setup)
+    told, _ = await one.process.communicate()  # the end of its input is its own
+    if told == b"ready\n":
+        return False
+    log = (Path(setup.folder) / f"{setup.name}.log").read_text()
+    assert log.splitlines()[-1].startswith("SessionStoreUnavailable: "), log
+    return True
 
 
 @asynccontextmanager
@@ -188,6 +201,10 @@ class Run:
             asked.asked < struck.until and struck.since < asked.ended and asked.error in OUTAGES
             for asked in self.asked()
         )
+
+    def failed_or_refused(self, struck: Struck) -> int:
+        """Operations that failed meanwhile, and bots that could not start."""
+        return self.failed_meanwhile(struck) + struck.refused
 
     def commits_unheard(self, struck: Struck) -> int:
         """Commits that were sent while it was, and whose answers did not come."""

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 PATIENCE = 30.0  # seconds within which a bot has said what became of an event
 REMEMBERED = 5000  # ids of events, more than a person has in a run
 AT_ONCE = 200  # events, which is fewer than may wait for one session
+NOBODY = 65534  # the user without rights
 FAILS = "fails"  # what an event carries whose handler is to fail
 BIG = 2_500_000  # bytes of a state for which there is no room
 
@@ -58,7 +59,7 @@ class Setup(msgspec.Struct):
     """What the process is to be.
 
     - `term`: seconds of a lease. - `pause`: seconds between two events of a person, at most.
-    - `remembered`: how many ids of events a session keeps.
+    - `remembered`: how many ids of events a session keeps. - `unprivileged`: as `BeNobody`.
     """
 
     url: str
@@ -68,6 +69,7 @@ class Setup(msgspec.Struct):
     term: float = 1.0
     pause: float = 0.02
     remembered: int = REMEMBERED
+    unprivileged: bool = False
 
 
 class Talk(msgspec.Struct, tag=True):
@@ -95,6 +97,12 @@ class SetRoom(msgspec.Struct, tag=True):
     room: int | None
 
 
+class BeNobody(msgspec.Struct, tag=True):
+    """Have no more rights than files give to anybody, if one is root; or have them again."""
+
+    nobody: bool
+
+
 class Deliver(msgspec.Struct, tag=True):
     """Deliver these events, each until it is done, so many at once as may wait: a `Report`."""
 
@@ -119,7 +127,7 @@ class Look(msgspec.Struct, tag=True):
     users: list[str]
 
 
-Order = Talk | End | SetClock | SetRoom | Deliver | Hand | Look
+Order = Talk | End | SetClock | SetRoom | BeNobody | Deliver | Hand | Look
 
 
 class Report(msgspec.Struct):
@@ -307,18 +315,26 @@ class Worker:
                 await asyncio.gather(*(self.redeliver(*event) for event in some))
         if isinstance(order, Look):
             return await asyncio.gather(*map(self.look, order.users))
-        if isinstance(order, SetClock):
-            self.ahead = order.ahead
-            return time.monotonic()
-        if isinstance(order, SetRoom):
-            self.set_room(order.room)
+        if isinstance(order, SetClock | SetRoom | BeNobody):
+            self.set(order)
             return time.monotonic()
         return Report(self.events, self.told, self.wrong)
 
-    def set_room(self, room: int | None) -> None:
-        self.padding = 0 if room is None else BIG
-        _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (most if room is None else room, most))
+    def set(self, order: SetClock | SetRoom | BeNobody) -> None:
+        if isinstance(order, SetClock):
+            self.ahead = order.ahead
+        elif isinstance(order, BeNobody):
+            be_nobody(order.nobody)
+        else:
+            self.padding = 0 if order.room is None else BIG
+            _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+            room = most if order.room is None else order.room
+            resource.setrlimit(resource.RLIMIT_FSIZE, (room, most))
+
+
+def be_nobody(nobody: bool) -> None:  # noqa: FBT001 - it is what the order says
+    if os.getuid() == 0:
+        os.seteuid(NOBODY if nobody else 0)
 
 
 def watch(store: LeasedStore, path: Path) -> None:
@@ -360,9 +376,12 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-def main(setup: str) -> None:
+def main(text: str) -> None:
+    setup = msgspec.json.decode(text, type=Setup)
     try:
-        asyncio.run(Worker(msgspec.json.decode(setup, type=Setup)).serve())
+        worker = Worker(setup)
+        be_nobody(setup.unprivileged)
+        asyncio.run(worker.serve())
     except BarbackError as error:
         sys.exit(f"{type(error).__name__}: {error}")
 
