@@ -110,11 +110,16 @@ class RunningBot:
             answer: Any = msgspec.json.decode(line)
             if isinstance(answer, dict) and answer.get("type") == "Heard":
                 heard = msgspec.convert(answer, Heard)
-                self._handed.pop(heard.number).set_result(heard)
+                self._tell(heard.number, heard)
             else:
                 self._others.put_nowait(line)
-        for handed in self._handed.values():
-            handed.set_result(None)
+        for number in [*self._handed]:
+            self._tell(number, None)
+
+    def _tell(self, number: int, heard: Heard | None) -> None:
+        handed = self._handed.pop(number)
+        if not handed.done():  # or nobody waits for it any more, since the run has failed
+            handed.set_result(heard)
 
 
 class Platform:

@@ -103,7 +103,7 @@ def crashes(
       anyone's. "calls": a method of a store is entered or left, or waits, or goes on. "lines": each
       line of barback's code and of what is named by `of`, in whichever thread it runs.
     - `of`: modules, packages, or paths of them.
-    - `every`: die at each so-manieth point only; a turn has some hundred lines.
+    - `every`: 7, for example, dies at each seventh point only; a turn has some hundred lines.
     - `within`: seconds that a run may take.
 
     The processes are forked. So call it where no event loop runs, such as in a test that is not
