@@ -10,17 +10,20 @@ from __future__ import annotations
 
 import gc
 import os
+import secrets
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import pymongo
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.mongo_servers import MongoServer
+from tests.mongo_servers import Document, Documents, MongoServer
 from tests.postgres_servers import PostgresServer
+from tests.postgres_tables import Table
 from tests.valkey_servers import ValkeyCluster, ValkeySentinel, ValkeyServer
 
 # No test is one of speed: a machine that is busy with something else fails none.
@@ -97,6 +100,29 @@ def mongodb_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield server.url
 
 
+@pytest.fixture
+def mongo_database(mongodb_url: str) -> Iterator[str]:
+    """The name of a database that is the test's own."""
+    name = f"barback_test_{secrets.token_hex(6)}"
+    yield name
+    with pymongo.MongoClient[Document](mongodb_url) as client:
+        client.drop_database(name)
+
+
+@pytest.fixture
+def documents(mongodb_url: str, mongo_database: str) -> Iterator[Documents]:
+    """The sessions in `mongo_database`, as somebody in MongoDB's shell sees them."""
+    with pymongo.MongoClient[Document](mongodb_url) as client:
+        yield client[mongo_database]["sessions"]
+
+
+@pytest.fixture(scope="module")
+def faulty_mongo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongoServer]:
+    """A server that does wrong when it is told to."""
+    with MongoServer(tmp_path_factory.mktemp("mongo"), "--enable-test-commands") as server:
+        yield server
+
+
 @pytest.fixture(scope="session")
 def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if (url := os.environ.get("BARBACK_TEST_POSTGRES_URL")) is not None:
@@ -104,3 +130,25 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         return
     with PostgresServer(tmp_path_factory.mktemp("postgres")) as server:
         yield server.url
+
+
+@pytest.fixture(scope="module")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """One of the module's own: its tests may kill it, and nothing runs on it but what they ask.
+
+    It asks for no password, as what stands in front of it knows none.
+    """
+    with PostgresServer(tmp_path_factory.mktemp("postgres"), autovacuum="off") as server:
+        yield server
+
+
+@pytest.fixture
+def table(postgres_server: PostgresServer) -> Iterator[Table]:
+    """A table of the test's own on it; a server that was killed runs again, before and after."""
+    if postgres_server.process is None:
+        postgres_server.start()
+    table = Table(postgres_server.url)
+    yield table
+    if postgres_server.process is None:
+        postgres_server.start()
+    table.drop()

@@ -8,9 +8,14 @@ import sys
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
+
+import pymongo
 
 from tests.ports import free_port
+
+Document = dict[str, Any]
+Documents = pymongo.collection.Collection[Document]
 
 PATIENCE = 30.0  # seconds for a start or a stop
 

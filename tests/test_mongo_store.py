@@ -43,46 +43,20 @@ from barback.stores.url import open_store
 from barback.testing.contract import ListedStoreContract
 from barback.testing.contract_tools import TIM, lease_on, now, peek, put
 from barback.testing.contract_tools import record_of as new_record
-from tests.mongo_servers import MongoServer
-
-Document = dict[str, Any]
-Documents = pymongo.collection.Collection[Document]
+from tests.mongo_servers import Document, Documents, MongoServer
 
 
 @pytest.fixture
-def database(mongodb_url: str) -> Iterator[str]:
-    """The name of a database that is the test's own."""
-    name = f"barback_test_{secrets.token_hex(6)}"
-    yield name
-    with pymongo.MongoClient[Document](mongodb_url) as client:
-        client.drop_database(name)
-
-
-@pytest.fixture
-def store(mongodb_url: str, database: str) -> MongoSessionStore:
-    return MongoSessionStore(mongodb_url, database=database)
-
-
-@pytest.fixture
-def documents(mongodb_url: str, database: str) -> Iterator[Documents]:
-    """The sessions as somebody in MongoDB's shell sees them."""
-    with pymongo.MongoClient[Document](mongodb_url) as client:
-        yield client[database]["sessions"]
-
-
-@pytest.fixture(scope="module")
-def faulty_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongoServer]:
-    """A server that does wrong when it is told to."""
-    with MongoServer(tmp_path_factory.mktemp("mongo"), "--enable-test-commands") as server:
-        yield server
+def store(mongodb_url: str, mongo_database: str) -> MongoSessionStore:
+    return MongoSessionStore(mongodb_url, database=mongo_database)
 
 
 class TestMongo(ListedStoreContract):
     short_term = 0.5
 
     @pytest.fixture
-    def store(self, mongodb_url: str, database: str) -> MongoSessionStore:
-        return MongoSessionStore(mongodb_url, database=database)
+    def store(self, mongodb_url: str, mongo_database: str) -> MongoSessionStore:
+        return MongoSessionStore(mongodb_url, database=mongo_database)
 
     async def damage(self, store: SessionStore | LeasedStore, session_id: str) -> None:
         assert isinstance(store, MongoSessionStore)
@@ -474,9 +448,9 @@ async def test_leases_go_by_the_servers_clock(
 
 
 async def test_of_many_that_want_a_new_session_at_once_exactly_one_gets_it(
-    mongodb_url: str, database: str
+    mongodb_url: str, mongo_database: str
 ) -> None:
-    first, second = (MongoSessionStore(mongodb_url, database=database) for _ in range(2))
+    first, second = (MongoSessionStore(mongodb_url, database=mongo_database) for _ in range(2))
     async with first, second:
         for number in range(5):
             session_id = f"test:{number}"
@@ -531,10 +505,10 @@ class Commands(CommandListener):
         return names
 
 
-async def test_an_operation_is_one_command(mongodb_url: str, database: str) -> None:
+async def test_an_operation_is_one_command(mongodb_url: str, mongo_database: str) -> None:
     commands = Commands()
     client = pymongo.AsyncMongoClient[Document](mongodb_url, event_listeners=[commands])
-    async with client, MongoSessionStore(client, database=database) as store:
+    async with client, MongoSessionStore(client, database=mongo_database) as store:
         commands.names()
         mine = lease_on()
         await store.checkout(TIM, mine)
@@ -573,12 +547,12 @@ async def test_an_operation_is_one_command(mongodb_url: str, database: str) -> N
     ],
 )
 async def test_what_is_written_is_on_a_majority_unless_told_otherwise(
-    mongodb_url: str, database: str, options: str, expected: Document, level: str
+    mongodb_url: str, mongo_database: str, options: str, expected: Document, level: str
 ) -> None:
     commands = Commands()
     url = f"{mongodb_url}{'&' if '?' in mongodb_url else '/?'}{options}"
     client = pymongo.AsyncMongoClient[Document](url, event_listeners=[commands])
-    async with client, MongoSessionStore(client, database=database) as store:
+    async with client, MongoSessionStore(client, database=mongo_database) as store:
         commands.names()
         await put(store)
         await store.destroy(TIM, None)
@@ -588,9 +562,9 @@ async def test_what_is_written_is_on_a_majority_unless_told_otherwise(
         assert commands.asked[0]["readConcern"] == {"level": level}
 
 
-async def test_a_client_from_a_url_does_not_retry(mongodb_url: str, database: str) -> None:
+async def test_a_client_from_a_url_does_not_retry(mongodb_url: str, mongo_database: str) -> None:
     url = f"{mongodb_url}{'&' if '?' in mongodb_url else '/?'}retryWrites=true&retryReads=true"
-    async with MongoSessionStore(url, database=database) as store:
+    async with MongoSessionStore(url, database=mongo_database) as store:
         assert store._client is not None
         assert not store._client.options.retry_writes
         assert not store._client.options.retry_reads
@@ -647,14 +621,14 @@ def operations(store: LeasedStore, mine: Lease) -> dict[str, Callable[[], Awaita
     + [pytest.param(what, True, id=name) for name, what in UNKNOWN.items()],
 )
 async def test_a_fault_is_unknown_if_a_write_may_have_been_applied(
-    faulty_server: MongoServer, command: str, what: Document, *, unknown: bool
+    faulty_mongo: MongoServer, command: str, what: Document, *, unknown: bool
 ) -> None:
     database = f"barback_test_{secrets.token_hex(6)}"
-    async with MongoSessionStore(faulty_server.url, database=database, timeout=0.7) as store:
+    async with MongoSessionStore(faulty_mongo.url, database=database, timeout=0.7) as store:
         mine = lease_on()
         await store.checkout(TIM, mine)
         wrote = unknown and command != "findAndModify"
-        with fault(faulty_server, command, **what):
+        with fault(faulty_mongo, command, **what):
             with pytest.raises(CommitUnknown if wrote else SessionStoreUnavailable) as raised:
                 await operations(store, mine)[command]()
         error = raised.value
@@ -663,28 +637,28 @@ async def test_a_fault_is_unknown_if_a_write_may_have_been_applied(
         assert (error.store, error.session_id) == ("mongodb", TIM)
 
 
-async def test_what_ended_half_way_in_the_server_is_unknown(faulty_server: MongoServer) -> None:
+async def test_what_ended_half_way_in_the_server_is_unknown(faulty_mongo: MongoServer) -> None:
     database = f"barback_test_{secrets.token_hex(6)}"
-    async with MongoSessionStore(faulty_server.url, database=database) as store:
+    async with MongoSessionStore(faulty_mongo.url, database=database) as store:
         for code in (*NETWORK, *LIMITS, *ENDED):
-            with fault(faulty_server, "update", errorCode=code):
+            with fault(faulty_mongo, "update", errorCode=code):
                 with pytest.raises(CommitUnknown):
                     await store.commit(new_record(), lease_on())
 
 
-async def test_a_clients_second_try_does_not_tell_of_the_first(faulty_server: MongoServer) -> None:
+async def test_a_clients_second_try_does_not_tell_of_the_first(faulty_mongo: MongoServer) -> None:
     """The first was lost, and may have been applied, before there was no primary any more."""
     fail = {"configureFailPoint": "failCommand"}
     lost = {"failCommands": ["update", "delete"], "closeConnection": True}
     no_primary = {"failCommands": ["update", "delete"], "errorCode": 10107}
-    with pymongo.MongoClient[Document](faulty_server.url) as shell:
+    with pymongo.MongoClient[Document](faulty_mongo.url) as shell:
 
         class Failover(Commands):
             def failed(self, event: object) -> None:
                 shell.admin.command({**fail, "mode": "alwaysOn", "data": no_primary})
 
         client = pymongo.AsyncMongoClient[Document](
-            faulty_server.url, retryWrites=True, event_listeners=[Failover()]
+            faulty_mongo.url, retryWrites=True, event_listeners=[Failover()]
         )
         database = f"barback_test_{secrets.token_hex(6)}"
         async with client, MongoSessionStore(client, database=database) as store:
@@ -702,13 +676,13 @@ async def test_a_clients_second_try_does_not_tell_of_the_first(faulty_server: Mo
 
 @pytest.mark.parametrize("what", [UNKNOWN["connection-lost"], UNKNOWN["no-majority"]])
 async def test_a_turn_whose_commit_was_lost_finds_out(
-    faulty_server: MongoServer, what: Document
+    faulty_mongo: MongoServer, what: Document
 ) -> None:
     database = f"barback_test_{secrets.token_hex(6)}"
-    async with MongoSessionStore(faulty_server.url, database=database) as store:
+    async with MongoSessionStore(faulty_mongo.url, database=database) as store:
         async with Bot(session_store=store, initial_state={"n": 0}) as bot:
             for _ in range(2):
-                with fault(faulty_server, "update", **what):
+                with fault(faulty_mongo, "update", **what):
                     async with bot.conversation(TIM) as context:
                         context.set_state(n=context.state["n"] + 1)
             async with bot.conversation(TIM) as context:
@@ -841,9 +815,9 @@ async def test_a_wrong_password_is_told_of_and_not_repeated(tmp_path: Path) -> N
 
 
 async def test_a_cancelled_operation_leaves_its_connection_to_nobody(
-    mongodb_url: str, database: str
+    mongodb_url: str, mongo_database: str
 ) -> None:
-    async with MongoSessionStore(mongodb_url, database=database, max_connections=1) as store:
+    async with MongoSessionStore(mongodb_url, database=mongo_database, max_connections=1) as store:
         written = await put(store, state={"n": 1})
         for steps in range(0, 60, 3):
             task = asyncio.ensure_future(peek(store, f"test:{steps}"))
@@ -855,9 +829,9 @@ async def test_a_cancelled_operation_leaves_its_connection_to_nobody(
 
 
 async def test_closing_waits_for_what_is_under_way(
-    mongodb_url: str, database: str, documents: Documents
+    mongodb_url: str, mongo_database: str, documents: Documents
 ) -> None:
-    store = await MongoSessionStore(mongodb_url, database=database).init()
+    store = await MongoSessionStore(mongodb_url, database=mongo_database).init()
     leases = [lease_on(f"test:{number}") for number in range(10)]
     for lease in leases:
         await store.checkout(lease.session_id, lease)
@@ -871,12 +845,12 @@ async def test_closing_waits_for_what_is_under_way(
 
 
 async def test_a_close_that_is_cancelled_closes_its_client_still(
-    faulty_server: MongoServer,
+    faulty_mongo: MongoServer,
 ) -> None:
-    store = await MongoSessionStore(faulty_server.url, timeout=5).init()
+    store = await MongoSessionStore(faulty_mongo.url, timeout=5).init()
     client = store._client
     assert client is not None
-    with fault(faulty_server, "find", blockConnection=True, blockTimeMS=1_000):
+    with fault(faulty_mongo, "find", blockConnection=True, blockTimeMS=1_000):
         listing = asyncio.ensure_future(anext(store.all()))
         await asyncio.sleep(0)
         closing = asyncio.ensure_future(store.close())
@@ -893,18 +867,18 @@ async def test_a_close_that_is_cancelled_closes_its_client_still(
 # Opening.
 
 
-async def test_a_client_that_was_given_is_left_open(mongodb_url: str, database: str) -> None:
-    client = pymongo.AsyncMongoClient[Document](f"{mongodb_url.rstrip('/')}/{database}")
+async def test_a_client_that_was_given_is_left_open(mongodb_url: str, mongo_database: str) -> None:
+    client = pymongo.AsyncMongoClient[Document](f"{mongodb_url.rstrip('/')}/{mongo_database}")
     async with client:
         for _ in range(2):
             async with MongoSessionStore(client) as store:
                 await put(store)
-        assert await client[database]["sessions"].count_documents({}) == 1
+        assert await client[mongo_database]["sessions"].count_documents({}) == 1
 
 
-def test_a_client_of_another_event_loop_is_refused(mongodb_url: str, database: str) -> None:
+def test_a_client_of_another_event_loop_is_refused(mongodb_url: str, mongo_database: str) -> None:
     async def opened(client: pymongo.AsyncMongoClient[Document]) -> None:
-        async with MongoSessionStore(client, database=database):
+        async with MongoSessionStore(client, database=mongo_database):
             pass
 
     with asyncio.Runner() as first, asyncio.Runner() as second:
@@ -916,11 +890,11 @@ def test_a_client_of_another_event_loop_is_refused(mongodb_url: str, database: s
 
 
 async def test_a_url_has_the_stores_options_among_those_of_pymongo(
-    mongodb_url: str, database: str
+    mongodb_url: str, mongo_database: str
 ) -> None:
     with pymongo.MongoClient[Document](mongodb_url) as client:
         url = (
-            f"{mongodb_url.rstrip('/')}/?database={database}&collection_name=talks&expires_in=5"
+            f"{mongodb_url.rstrip('/')}/?database={mongo_database}&collection_name=talks&expires_in=5"
             f"&timeout=2.5&connect_timeout=1.5&max_connections=7&appName=shop"
         )
         store = open_store(url)
@@ -933,17 +907,17 @@ async def test_a_url_has_the_stores_options_among_those_of_pymongo(
             assert store._client is not None
             assert store._client.options.pool_options.max_pool_size == 7
             assert store._client.options.pool_options.connect_timeout == 1.5
-        assert client[database]["talks"].count_documents({}) == 1
+        assert client[mongo_database]["talks"].count_documents({}) == 1
 
 
 async def test_the_database_is_the_options_or_the_urls_or_our_own(
-    mongodb_url: str, database: str
+    mongodb_url: str, mongo_database: str
 ) -> None:
     url = mongodb_url.rstrip("/")
     for where, options, expected in (
         (url, {}, "barback"),
-        (f"{url}/{database}", {}, database),
-        (f"{url}/other", {"database": database}, database),
+        (f"{url}/{mongo_database}", {}, mongo_database),
+        (f"{url}/other", {"database": mongo_database}, mongo_database),
     ):
         store = MongoSessionStore(where, **options)  # type: ignore[arg-type]
         client = store._connect()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Iterator
-from typing import Any
 
 import pymongo
 import pytest
@@ -25,11 +23,8 @@ from barback.stores.base import Lease
 from barback.stores.mongo import MongoSessionStore, outcomes
 from barback.testing.contract_tools import lease_on, peek, put
 from barback.testing.contract_tools import record_of as new_record
-from tests.mongo_servers import MongoServer
+from tests.mongo_servers import Document, Documents, MongoServer
 from tests.test_mongo_store import fault
-
-Document = dict[str, Any]
-Documents = pymongo.collection.Collection[Document]
 
 PEOPLE = [str(number) for number in range(6)]
 IDS = [f"test:{who}" for who in PEOPLE]
@@ -50,31 +45,8 @@ class Commands(CommandListener):
 
 
 @pytest.fixture
-def database(mongodb_url: str) -> Iterator[str]:
-    """The name of a database that is the test's own."""
-    name = f"barback_test_{secrets.token_hex(6)}"
-    yield name
-    with pymongo.MongoClient[Document](mongodb_url) as client:
-        client.drop_database(name)
-
-
-@pytest.fixture
-def store(mongodb_url: str, database: str) -> MongoSessionStore:
-    return MongoSessionStore(mongodb_url, database=database)
-
-
-@pytest.fixture
-def documents(mongodb_url: str, database: str) -> Iterator[Documents]:
-    """The sessions as somebody in MongoDB's shell sees them."""
-    with pymongo.MongoClient[Document](mongodb_url) as client:
-        yield client[database]["sessions"]
-
-
-@pytest.fixture(scope="module")
-def faulty_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongoServer]:
-    """A server that does wrong when it is told to."""
-    with MongoServer(tmp_path_factory.mktemp("mongo"), "--enable-test-commands") as server:
-        yield server
+def store(mongodb_url: str, mongo_database: str) -> MongoSessionStore:
+    return MongoSessionStore(mongodb_url, database=mongo_database)
 
 
 async def taken(store: MongoSessionStore, *session_ids: str) -> list[Lease]:
@@ -100,11 +72,11 @@ async def outcomes_of(
 
 
 async def test_a_turn_is_two_commands_and_many_at_once_are_three(
-    mongodb_url: str, database: str
+    mongodb_url: str, mongo_database: str
 ) -> None:
     commands = Commands()
     client = pymongo.AsyncMongoClient[Document](mongodb_url, event_listeners=[commands])
-    store = MongoSessionStore(client, database=database)
+    store = MongoSessionStore(client, database=mongo_database)
     async with client, Bot(session_store=store, initial_state={"n": 0}) as bot:
 
         @bot.on_event
@@ -191,11 +163,11 @@ async def test_each_commit_has_its_own_outcome(
 
 
 async def test_the_leases_of_many_that_cannot_be_read_are_given_back_in_one_command(
-    mongodb_url: str, database: str, documents: Documents
+    mongodb_url: str, mongo_database: str, documents: Documents
 ) -> None:
     commands = Commands()
     client = pymongo.AsyncMongoClient[Document](mongodb_url, event_listeners=[commands])
-    async with client, MongoSessionStore(client, database=database) as store:
+    async with client, MongoSessionStore(client, database=mongo_database) as store:
         for session_id in IDS:
             await put(store, session_id)
         documents.update_many({"_id": {"$in": IDS[1:]}}, {"$set": {"created_at": "yesterday"}})
@@ -225,11 +197,11 @@ async def test_a_lease_that_somebody_has_maimed_is_lost_and_its_record_is_not(
 
 
 async def test_many_leases_are_given_back_in_one_command_or_two(
-    mongodb_url: str, database: str, documents: Documents
+    mongodb_url: str, mongo_database: str, documents: Documents
 ) -> None:
     commands = Commands()
     client = pymongo.AsyncMongoClient[Document](mongodb_url, event_listeners=[commands])
-    async with client, MongoSessionStore(client, database=database) as store:
+    async with client, MongoSessionStore(client, database=mongo_database) as store:
 
         async def released(*leases: Lease) -> list[str]:
             commands.names()
@@ -254,12 +226,12 @@ async def test_many_leases_are_given_back_in_one_command_or_two(
 
 
 async def test_leases_that_could_not_be_given_back_are_told_of_each_by_itself(
-    faulty_server: MongoServer,
+    faulty_mongo: MongoServer,
 ) -> None:
     database = f"barback_test_{secrets.token_hex(6)}"
-    async with MongoSessionStore(faulty_server.url, database=database) as store:
+    async with MongoSessionStore(faulty_mongo.url, database=database) as store:
         leases = await taken(store, *IDS)
-        with fault(faulty_server, "delete", closeConnection=True):
+        with fault(faulty_mongo, "delete", closeConnection=True):
             answers = await asyncio.gather(
                 *(store.release(each.session_id, each) for each in leases), return_exceptions=True
             )
@@ -284,15 +256,15 @@ async def test_a_commit_after_a_destruction_can_not_be_sent_again_to_more_effect
 
 
 async def test_what_a_commit_leaves_of_a_destroyed_session_is_free_and_swept(
-    faulty_server: MongoServer,
+    faulty_mongo: MongoServer,
 ) -> None:
     database = f"barback_test_{secrets.token_hex(6)}"
-    store = MongoSessionStore(faulty_server.url, database=database)
-    with pymongo.MongoClient[Document](faulty_server.url) as client:
+    store = MongoSessionStore(faulty_mongo.url, database=database)
+    with pymongo.MongoClient[Document](faulty_mongo.url) as client:
         async with store:
             (lease,) = await taken(store, IDS[0])
             await store.destroy(IDS[0], None)
-            with fault(faulty_server, "delete", errorCode=13):
+            with fault(faulty_mongo, "delete", errorCode=13):
                 with pytest.raises(LeaseLost):
                     await store.commit(new_record(IDS[0]), lease, keep=True)
             (left,) = client[database]["sessions"].find().to_list()
@@ -341,13 +313,13 @@ async def test_what_is_too_large_or_against_a_rule_fails_alone(
     ids=["connection-lost", "refused-as-a-whole", "stepped-down", "no-majority"],
 )
 async def test_what_stopped_a_command_may_have_stopped_it_half_way(
-    faulty_server: MongoServer, what: Document
+    faulty_mongo: MongoServer, what: Document
 ) -> None:
     database = f"barback_test_{secrets.token_hex(6)}"
-    async with MongoSessionStore(faulty_server.url, database=database) as store:
+    async with MongoSessionStore(faulty_mongo.url, database=database) as store:
         leases = await taken(store, *IDS)
         records = [new_record(session_id, {"n": 1}) for session_id in IDS]
-        with fault(faulty_server, "update", **what):
+        with fault(faulty_mongo, "update", **what):
             assert await outcomes_of(store, records, leases) == [CommitUnknown] * len(IDS)
 
 
@@ -357,10 +329,10 @@ async def test_what_stopped_a_command_may_have_stopped_it_half_way(
     ids=["not-applied", "applied"],
 )
 async def test_turns_whose_commits_were_lost_together_find_out(
-    faulty_server: MongoServer, what: Document
+    faulty_mongo: MongoServer, what: Document
 ) -> None:
     database = f"barback_test_{secrets.token_hex(6)}"
-    store = MongoSessionStore(faulty_server.url, database=database)
+    store = MongoSessionStore(faulty_mongo.url, database=database)
     async with Bot(session_store=store, initial_state={"n": 0}) as bot:
         ready = asyncio.Barrier(len(IDS) + 1)
 
@@ -372,7 +344,7 @@ async def test_turns_whose_commits_were_lost_together_find_out(
         turns = [asyncio.create_task(turn(session_id)) for session_id in IDS]
         while ready.n_waiting < len(IDS):
             await asyncio.sleep(0.01)
-        with fault(faulty_server, "update", **what):
+        with fault(faulty_mongo, "update", **what):
             await ready.wait()
             await asyncio.gather(*turns)
         for session_id in IDS:
@@ -382,12 +354,12 @@ async def test_turns_whose_commits_were_lost_together_find_out(
 
 @pytest.mark.parametrize("command", ["update", "find"])
 async def test_checkouts_that_failed_together_are_taken_again_by_the_same_leases(
-    faulty_server: MongoServer, command: str
+    faulty_mongo: MongoServer, command: str
 ) -> None:
     database = f"barback_test_{secrets.token_hex(6)}"
-    async with MongoSessionStore(faulty_server.url, database=database) as store:
+    async with MongoSessionStore(faulty_mongo.url, database=database) as store:
         leases = [lease_on(session_id) for session_id in IDS]
-        with fault(faulty_server, command, closeConnection=True):
+        with fault(faulty_mongo, command, closeConnection=True):
             answers = await asyncio.gather(
                 *(store.checkout(lease.session_id, lease) for lease in leases),
                 return_exceptions=True,

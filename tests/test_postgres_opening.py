@@ -6,7 +6,6 @@ import asyncio
 import logging
 import secrets
 import traceback
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -30,20 +29,6 @@ ODD_NAMES = [
 ]
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    """One where anybody may do anything: some tests make roles and schemas."""
-    with PostgresServer(tmp_path_factory.mktemp("postgres")) as server:
-        yield server
-
-
-@pytest.fixture
-def table(server: PostgresServer) -> Iterator[Table]:
-    table = Table(server.url)
-    yield table
-    table.drop()
-
-
 # The table.
 
 
@@ -58,9 +43,9 @@ async def test_four_may_make_the_table_at_once(table: Table) -> None:
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)
-async def test_a_table_may_have_an_odd_name(server: PostgresServer, name: str) -> None:
+async def test_a_table_may_have_an_odd_name(postgres_server: PostgresServer, name: str) -> None:
     schema = f"test_{secrets.token_hex(6)}"
-    table = Table(server.url, f"{schema}.{name}")
+    table = Table(postgres_server.url, f"{schema}.{name}")
     await table.run(f"CREATE SCHEMA {schema}")
     try:
         async with table.store() as store:

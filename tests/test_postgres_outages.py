@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 
 import psycopg
@@ -21,23 +21,6 @@ from tests.scripted import event
 
 ZOE = "test:zoe"
 STATE = b'{"n":2}'
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    with PostgresServer(tmp_path_factory.mktemp("postgres")) as server:
-        yield server
-
-
-@pytest.fixture
-def table(server: PostgresServer) -> Iterator[Table]:
-    if server.process is None:
-        server.start()
-    table = Table(server.url)
-    yield table
-    if server.process is None:
-        server.start()
-    table.drop()
 
 
 # The server says no.
@@ -145,10 +128,10 @@ async def test_a_connection_that_ended_while_it_rested_is_replaced(table: Table)
     ],
 )
 async def test_what_was_under_way_when_a_pooler_lost_the_server_is_unknown(
-    server: PostgresServer, table: Table, last_words: dict[str, str]
+    postgres_server: PostgresServer, table: Table, last_words: dict[str, str]
 ) -> None:
     """The pooler knows no more than we do: the server may have gone on."""
-    with Pooler(server.url, connections=1) as pooler:
+    with Pooler(postgres_server.url, connections=1) as pooler:
         async with PostgresSessionStore(pooler.url, table=table.name, max_connections=1) as store:
             mine, zoes = await held(store), await held(store, ZOE)
             pooler.last_words = last_words
@@ -168,12 +151,12 @@ async def test_what_was_under_way_when_a_pooler_lost_the_server_is_unknown(
 
 
 async def test_a_server_that_was_killed_and_came_back_while_nobody_asked_is_not_noticed(
-    server: PostgresServer, table: Table
+    postgres_server: PostgresServer, table: Table
 ) -> None:
     async with table.store() as store:
         mine = await held(store)
-        await asyncio.to_thread(server.kill)
-        await asyncio.to_thread(server.start)
+        await asyncio.to_thread(postgres_server.kill)
+        await asyncio.to_thread(postgres_server.start)
         await store.release(TIM, mine)
         mine = lease_on()
         record = await store.checkout(TIM, mine)
@@ -184,11 +167,11 @@ async def test_a_server_that_was_killed_and_came_back_while_nobody_asked_is_not_
 
 
 async def test_while_the_server_is_down_nothing_is_missing_and_nothing_is_unknown(
-    server: PostgresServer, table: Table
+    postgres_server: PostgresServer, table: Table
 ) -> None:
     async with table.store(timeout=3) as store:
         mine = await held(store)
-        await asyncio.to_thread(server.kill)
+        await asyncio.to_thread(postgres_server.kill)
         operations = [
             *(store.checkout(TIM, lease_on()), store.checkout("test:new", lease_on("test:new"))),
             *(store.commit(record_of(state=STATE), mine), store.release(TIM, mine)),
@@ -199,20 +182,20 @@ async def test_while_the_server_is_down_nothing_is_missing_and_nothing_is_unknow
         answers = await asyncio.gather(*operations, return_exceptions=True)
         assert {SessionStoreUnavailable} == {type(answer) for answer in answers}
         assert asyncio.get_running_loop().time() - started < 3  # it was not waited for
-        await asyncio.to_thread(server.start)
+        await asyncio.to_thread(postgres_server.start)
         record = await store.checkout(TIM, mine)  # whether or not the lease was on the disk
         assert record is not None
         assert record.version == mine.version
 
 
 async def test_a_server_that_is_starting_is_waited_for(
-    server: PostgresServer, table: Table
+    postgres_server: PostgresServer, table: Table
 ) -> None:
     async with table.store(timeout=30) as store:
         written = await put(store)
-        await asyncio.to_thread(server.kill)
+        await asyncio.to_thread(postgres_server.kill)
         loop = asyncio.get_running_loop()
-        starting = loop.run_in_executor(None, server.start)
+        starting = loop.run_in_executor(None, postgres_server.start)
         async with asyncio.timeout(30):
             while True:
                 asked = loop.time()
@@ -225,7 +208,7 @@ async def test_a_server_that_is_starting_is_waited_for(
 
 
 async def test_a_commit_under_way_when_the_server_was_killed_is_unknown(
-    server: PostgresServer, table: Table
+    postgres_server: PostgresServer, table: Table
 ) -> None:
     async with table.store(timeout=30) as store:
         mine = await held(store)
@@ -236,21 +219,21 @@ async def test_a_commit_under_way_when_the_server_was_killed_is_unknown(
             async with asyncio.timeout(10):
                 while len(await blocked(table)) < 2:
                     pass
-            await asyncio.to_thread(server.kill)
+            await asyncio.to_thread(postgres_server.kill)
             with pytest.raises(CommitUnknown):
                 await commit
             for each in waiting:
                 with pytest.raises(SessionStoreUnavailable):
                     await each
-        await asyncio.to_thread(server.start)
+        await asyncio.to_thread(postgres_server.start)
         assert not await applied(table)
 
 
 async def test_closing_while_the_server_is_down_leaves_nothing(
-    server: PostgresServer, table: Table
+    postgres_server: PostgresServer, table: Table
 ) -> None:
     store = await table.store(timeout=0.2).init()
-    await asyncio.to_thread(server.kill)
+    await asyncio.to_thread(postgres_server.kill)
     checkouts = [store.checkout(TIM, lease_on()) for _ in range(4)]
     await store.close()
     for checkout in checkouts:

@@ -39,23 +39,16 @@ def table(postgres_url: str) -> Iterator[Table]:
     table.drop()
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    """One that asks for no password, as what stands in front of it knows none."""
-    with PostgresServer(tmp_path_factory.mktemp("postgres")) as server:
-        yield server
-
-
 @pytest.fixture
-def own_table(server: PostgresServer) -> Iterator[Table]:
-    table = Table(server.url)
+def own_table(postgres_server: PostgresServer) -> Iterator[Table]:
+    table = Table(postgres_server.url)
     yield table
     table.drop()
 
 
 @pytest.fixture(scope="module")
-def pooler(server: PostgresServer) -> Iterator[Pooler]:
-    with Pooler(server.url) as pooler:
+def pooler(postgres_server: PostgresServer) -> Iterator[Pooler]:
+    with Pooler(postgres_server.url) as pooler:
         yield pooler
 
 

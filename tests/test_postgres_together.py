@@ -6,7 +6,6 @@ import asyncio
 import gc
 import logging
 import time
-from collections.abc import Iterator
 from random import Random
 from typing import Any
 
@@ -51,21 +50,6 @@ ODD = [
     "\n",
     "x" * 500,
 ]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    with PostgresServer(tmp_path_factory.mktemp("postgres"), autovacuum="off") as server:
-        yield server
-
-
-@pytest.fixture
-def table(server: PostgresServer) -> Iterator[Table]:
-    if server.process is None:
-        server.start()
-    table = Table(server.url)
-    yield table
-    table.drop()
 
 
 # What goes together.
@@ -215,14 +199,14 @@ async def test_a_row_that_is_locked_hides_no_lease_that_was_lost(
 
 
 async def test_statements_on_the_same_sessions_in_any_order_never_deadlock(
-    server: PostgresServer, table: Table
+    postgres_server: PostgresServer, table: Table
 ) -> None:
     """Each session is taken by one of three, and in none of it the server finds a deadlock.
 
     A hash join would bring the sessions into an order of its own.
     """
     random = Random(7)
-    before = deadlocks(server)
+    before = deadlocks(postgres_server)
     url = f"{table.url}?options=-c%20enable_hashjoin%3Doff%20-c%20enable_seqscan%3Doff"
     stores = [
         await PostgresSessionStore(url, table=table.name, max_connections=2).init()
@@ -256,7 +240,7 @@ async def test_statements_on_the_same_sessions_in_any_order_never_deadlock(
             assert {outcome for each in done for outcome in each} == {None}
     finally:
         await asyncio.gather(*(store.close() for store in stores))
-    assert deadlocks(server) == before
+    assert deadlocks(postgres_server) == before
 
 
 # Time.
@@ -336,15 +320,15 @@ async def test_where_a_connection_cannot_be_had_again_the_others_carry_all(table
 
 
 async def test_an_outage_is_told_by_the_stores_errors_alone(
-    server: PostgresServer, table: Table, caplog: pytest.LogCaptureFixture
+    postgres_server: PostgresServer, table: Table, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with table.store() as store:
         await put(store)
-        await asyncio.to_thread(server.kill)
+        await asyncio.to_thread(postgres_server.kill)
         for _ in range(2):
             with pytest.raises(SessionStoreUnavailable, match="no connection"):
                 await peek(store)
-        await asyncio.to_thread(server.start)
+        await asyncio.to_thread(postgres_server.start)
         assert await peek(store) is not None
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
@@ -481,9 +465,9 @@ async def slow_down(table: Table) -> None:
     )
 
 
-def deadlocks(server: PostgresServer) -> int:
+def deadlocks(postgres_server: PostgresServer) -> int:
     query = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
-    with psycopg.connect(server.url) as client:
+    with psycopg.connect(postgres_server.url) as client:
         row = client.execute(query).fetchone()
     assert row is not None
     return int(row[0])
