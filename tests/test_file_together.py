@@ -6,7 +6,9 @@ import asyncio
 import errno
 import os
 import stat
+import time
 from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -250,6 +252,74 @@ async def test_a_folder_that_was_not_flushed_is_flushed_before_the_next_look_ans
         assert flushed == ["folder"]
         await store.checkout(TIM, lease)  # and only once
         assert flushed == ["folder"]
+
+
+# Who died in the midst of a commit may have made it seen, and not durable. Whoever comes after him
+# tells of it as done, and so has the folder flushed first.
+
+
+async def test_who_takes_a_session_over_flushes_the_folder_first(
+    tmp_path: Path, refusing: list[int], flushed: list[str]
+) -> None:
+    async with FileSessionStore(tmp_path) as store:
+        dead = lease_on(term=0.001)
+        await store.checkout(TIM, dead)
+        later(store, 1)
+        flushed.clear()
+        refusing[0] = 1
+        heir = lease_on()
+        with pytest.raises(SessionStoreUnavailable, match="outlive a crash"):
+            await store.checkout(TIM, heir)
+        assert flushed == []
+        assert await store.checkout(TIM, heir) is None
+        assert flushed == ["folder"]
+        await store.checkout(TIM, heir)
+        await store.release(TIM, heir)
+        await store.checkout(TIM, lease_on())
+        assert flushed == ["folder"]  # there is nobody dead any more
+
+
+async def test_a_lease_is_not_forgotten_before_the_folder_is_flushed(
+    tmp_path: Path, refusing: list[int], flushed: list[str]
+) -> None:
+    async with FileSessionStore(tmp_path) as store:
+        await store.checkout(TIM, lease_on())
+        neighbour = neighbour_of(store, TIM)
+        later(store, 1000)
+        flushed.clear()
+        refusing[0] = 1
+        for _ in range(3):
+            lease = lease_on(neighbour)
+            await store.checkout(neighbour, lease)
+            await store.release(neighbour, lease)
+        assert flushed == ["folder"]
+        assert refusing == [0]
+
+
+async def test_leases_that_were_torn_may_have_been_of_the_dead(
+    tmp_path: Path, flushed: list[str]
+) -> None:
+    async with FileSessionStore(tmp_path) as store:
+        await store.checkout(TIM, lease_on())
+        (tmp_path / ".leases" / f"{store._place(TIM).shard:02x}").write_bytes(b"torn")
+        flushed.clear()
+        for _ in range(2):
+            lease = lease_on()
+            await store.checkout(TIM, lease)
+            await store.release(TIM, lease)
+        assert flushed == ["folder"]
+
+
+def later(store: FileSessionStore, seconds: float) -> None:
+    """Have the store see leases as so many seconds later."""
+    store._files._leases._clock = lambda: time.monotonic() + seconds
+
+
+def neighbour_of(store: FileSessionStore, session_id: str) -> str:
+    """Another session, whose lease is in the same file."""
+    shard = store._place(session_id).shard
+    names = (f"test:{number}" for number in count())
+    return next(name for name in names if store._place(name).shard == shard)
 
 
 # A file that was read under the lease is not read again

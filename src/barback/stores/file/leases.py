@@ -6,11 +6,12 @@ import errno
 import logging
 import os
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
+from barback.errors import SessionStoreUnavailable
 from barback.stores import answers
 from barback.stores.folder import identity, try_lock, unlock
 
@@ -59,19 +60,25 @@ class LeaseFiles:
 
     `check` raises unless the folder is still the right one; it is asked about files just opened.
 
+    `settle` is called before a lease is forgotten that was not given back, and raises
+    `SessionStoreUnavailable` where that must not be: its holder may have died in the midst of a
+    commit, when others could see it and a crash of the machine could still undo it.
+
     A shard is for one thread at a time.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is an option of its own
         self,
         store: str,
         folder: Path,
         *,
         timeout: float,
         check: Callable[[], None] = lambda: None,
+        settle: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._store = store
+        self.store = store
+        self.settle = settle
         self._folder = folder
         self._timeout = timeout
         self._check = check
@@ -105,7 +112,7 @@ class LeaseFiles:
             locked = self._lock(shard, path)
         except OSError as error:
             what = f"cannot lock {path}: {error.strerror}"
-            raise answers.unavailable(self._store, what, session_id) from error
+            raise answers.unavailable(self.store, what, session_id) from error
         if locked is None:
             patience = HASTE if shard in self._stuck else self._timeout
             if time.monotonic() < asked_at + patience:
@@ -115,11 +122,11 @@ class LeaseFiles:
                 f"waited in vain for another process, which has locked {path}: see whether one has "
                 f"been stopped, and let it go on or end it"
             )
-            raise answers.unavailable(self._store, what, session_id) from Locked()
+            raise answers.unavailable(self.store, what, session_id) from Locked()
         self._stuck.discard(shard)
         descriptor, size = locked
         try:
-            yield LockedLeases(self._store, path, descriptor, size, self._clock())
+            yield LockedLeases(self, path, descriptor, size, self._clock())
         finally:
             unlock(descriptor)
 
@@ -162,8 +169,11 @@ class LeaseFiles:
 class LockedLeases:
     """The leases of one file while it is locked. What is changed here is kept by `save` alone."""
 
-    def __init__(self, store: str, path: str, descriptor: int, size: int, now: float) -> None:
-        self._store = store
+    def __init__(
+        self, files: LeaseFiles, path: str, descriptor: int, size: int, now: float
+    ) -> None:
+        self._store = files.store
+        self._settle = files.settle
         self._path = path
         self._descriptor = descriptor
         self._size = size
@@ -173,8 +183,10 @@ class LockedLeases:
     def take(self, session_id: str, lease: Lease) -> None:
         """Give the session to `lease`, or renew it; `SessionBusy` if another holds it."""
         holder = self._held.get(session_id)
-        if holder is not None and holder.token != lease.token and holder.holds_at(self._now):
-            raise answers.busy(self._store, session_id)
+        if holder is not None and holder.token != lease.token:
+            if holder.holds_at(self._now):
+                raise answers.busy(self._store, session_id)
+            self._settle()
         self._held[session_id] = _Holder(lease.token, self._now, lease.term)
 
     def holds(self, session_id: str, lease: Lease) -> bool:
@@ -203,9 +215,9 @@ class LockedLeases:
 
         Raises `SessionStoreUnavailable`. It is not flushed: no lease outlives the machine's crash.
         """
-        for session_id, holder in list(self._held.items()):
-            if holder.ended_long_before(self._now):
-                del self._held[session_id]
+        ended = [each for each, holder in self._held.items() if holder.ended_long_before(self._now)]
+        if ended:
+            self._forget(ended)
         # In one write that leaves nothing of the old text, so that a kill can hardly tear it.
         data = _encoder.encode(self._held).ljust(self._size)
         try:
@@ -221,6 +233,12 @@ class LockedLeases:
             what = f"cannot write the leases in {self._path}: {error.strerror}"
             raise answers.unavailable(self._store, what) from error
 
+    def _forget(self, session_ids: list[str]) -> None:
+        with suppress(SessionStoreUnavailable):  # then they stay in the file until it can be done
+            self._settle()
+            for session_id in session_ids:
+                del self._held[session_id]
+
     def _read(self) -> dict[str, _Holder]:
         try:
             os.lseek(self._descriptor, 0, os.SEEK_SET)
@@ -232,7 +250,8 @@ class LockedLeases:
             return _decoder.decode(data)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             logger.warning("The leases in %s were torn, and have ended.", self._path)
-            return {}
+        self._settle()
+        return {}
 
 
 class _Holder(msgspec.Struct, array_like=True, frozen=True):

@@ -169,6 +169,11 @@ class RecordFiles:
             return {session_id: self._doubtful(session_id, error) for session_id in session_ids}
         return {}
 
+    def settle(self) -> None:
+        """See that all that anybody has changed here, also who died since, outlives a crash."""
+        self._doubts += 1
+        self._settle(None)
+
     def remove(self, path: str, session_id: str) -> None:
         """Remove the session's file if there is one. One that is unreadable is moved instead."""
         remove = partial(os.unlink, path)

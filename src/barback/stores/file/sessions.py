@@ -79,7 +79,11 @@ class SessionFiles:
         self._timeout = timeout
         self._records = records(store, folder)
         self._leases = LeaseFiles(
-            store, folder / LEASES, timeout=timeout, check=self._records.check_folder
+            store,
+            folder / LEASES,
+            timeout=timeout,
+            check=self._records.check_folder,
+            settle=self._records.settle,
         )
         self._seen: dict[str, _Seen] = {}
         self._locked: set[int] = set()
