@@ -31,13 +31,15 @@ IDS = [f"test:{who}" for who in PEOPLE]
 
 
 class Commands(CommandListener):
-    """Notes the names of what a client asks of its server."""
+    """Notes the names of what a client asks of its server, and how many milliseconds it has."""
 
     def __init__(self) -> None:
         self._names: list[str] = []
+        self.times: list[int] = []
 
     def started(self, event: CommandStartedEvent) -> None:
         self._names.append(event.command_name)
+        self.times.append(event.command.get("maxTimeMS", 0))
 
     def names(self) -> list[str]:
         names, self._names = self._names, []
@@ -272,6 +274,35 @@ async def test_what_a_commit_leaves_of_a_destroyed_session_is_free_and_swept(
             assert [record async for record in store.all()] == []
             assert await peek(store, IDS[0]) is None
         assert client[database]["sessions"].count_documents({}) == 0
+
+
+@pytest.mark.parametrize("unreadable", [True, False])
+async def test_what_is_put_in_order_afterwards_has_only_the_time_that_is_left(
+    faulty_mongo: MongoServer, *, unreadable: bool
+) -> None:
+    """A lease that is given back, or what a commit has made of nothing: the answer waits for it."""
+    commands = Commands()
+    client = pymongo.AsyncMongoClient[Document](faulty_mongo.url, event_listeners=[commands])
+    database = f"barback_test_{secrets.token_hex(6)}"
+    async with client, MongoSessionStore(client, database=database, timeout=30) as store:
+        await put(store, IDS[0])
+        (lease,) = await taken(store, IDS[0])
+        if unreadable:
+            await store.release(IDS[0], lease)
+            await client[database]["sessions"].update_one({}, {"$set": {"created_at": "never"}})
+        else:
+            await store.destroy(IDS[0], None)
+        commands.times.clear()
+        blocked = "findAndModify" if unreadable else "update"
+        with fault(faulty_mongo, blocked, blockConnection=True, blockTimeMS=500):
+            if unreadable:
+                with pytest.raises(SessionUnreadable):
+                    await store.checkout(IDS[0], lease_on(IDS[0]))
+            else:
+                with pytest.raises(LeaseLost):
+                    await store.commit(new_record(IDS[0]), lease)
+        _, afterwards = commands.times
+        assert 0 < afterwards <= 29_500
 
 
 async def test_what_is_too_large_or_against_a_rule_fails_alone(

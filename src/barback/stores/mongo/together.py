@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Together"]
 
 SIDE_BY_SIDE: Final = 8  # trips of each kind: what is asked for while so many are out shares one
+AN_INSTANT: Final = 0.001  # seconds
 SIZE: Final = 64  # operations in one: a server carries them out one after another
 
 Found = dict[str, Any] | Exception | None
@@ -106,7 +107,7 @@ class Together:
             except BarbackError as error:
                 operation.fail(error)
         if unreadable:
-            await self._give_back([operation.request for operation, _ in unreadable])
+            await self._give_back([operation.request for operation, _ in unreadable], trip)
         for operation, unread in unreadable:
             operation.fail(unread)
 
@@ -123,9 +124,10 @@ class Together:
             return None
         return record_of(found, store=self._store)
 
-    async def _give_back(self, requests: list[_Request]) -> None:
+    async def _give_back(self, requests: list[_Request], trip: list[Asked[_Request]]) -> None:
         """The leases of what cannot be read; else they end by themselves."""
-        with suppress(SessionStoreUnavailable), self._asking.once() as sessions:
+        seconds = _seconds_left(trip)
+        with suppress(SessionStoreUnavailable), self._asking.once(seconds=seconds) as sessions:
             await _unlease(sessions, requests)
 
     async def _commit(self, trip: list[Asked[_Request]]) -> None:
@@ -137,7 +139,7 @@ class Together:
         ended = list(zip(trip, outcomes, strict=True))
         made = [operation.request.session_id for operation, outcome in ended if outcome is False]
         if made:
-            await self._clear_away(made)
+            await self._clear_away(made, trip)
         for operation, outcome in ended:
             session_id = operation.request.session_id
             if outcome is True:
@@ -161,9 +163,10 @@ class Together:
         for operation in trip:
             operation.succeed(None)
 
-    async def _clear_away(self, session_ids: list[str]) -> None:
+    async def _clear_away(self, session_ids: list[str], trip: list[Asked[_Request]]) -> None:
         """What commits have left where their sessions were destroyed; else it is swept."""
-        with suppress(SessionStoreUnavailable), self._asking.once() as sessions:
+        seconds = _seconds_left(trip)
+        with suppress(SessionStoreUnavailable), self._asking.once(seconds=seconds) as sessions:
             await sessions.delete_many({"_id": {"$in": session_ids}, **NOTHING_LEFT})
 
     def _in_time(self, trip: list[Asked[_Request]]) -> tuple[list[Asked[_Request]], float]:
@@ -233,6 +236,12 @@ async def _unlease(sessions: AsyncCollection[Document], requests: list[_Request]
         for request in requests
     ]
     await sessions.bulk_write(updates, ordered=False)
+
+
+def _seconds_left(trip: list[Asked[_Request]]) -> float:
+    """Until the first of them must be answered; never none, which PyMongo takes for no limit."""
+    now = asyncio.get_running_loop().time()
+    return max(min((each.request.deadline for each in trip), default=now) - now, AN_INSTANT)
 
 
 def _is_of(document: Document, lease: Lease) -> bool:
