@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec import structs
 
 from barback import (
     Bot,
@@ -24,6 +25,7 @@ from barback import (
     Record,
     Redeliver,
     SessionStore,
+    SessionStoreUnavailable,
     User,
 )
 from tests.scripted import ScriptedStore, counting_bot, event, nothing_left, state_of, until
@@ -189,6 +191,23 @@ async def test_a_write_on_its_way_is_waited_for_though_its_lease_ran_out() -> No
         assert await second == Outcome.COMMITTED
         await asyncio.gather(first, return_exceptions=True)
         assert driver.records["test:tim"].state == b'{"n":2}'
+
+
+async def test_a_checkout_that_arrives_when_its_turn_is_over_holds_the_session_for_a_term() -> None:
+    store = ScriptedStore()
+    store.script("checkout", "unavailable")
+    bot = counting_bot(session_store=store)
+    bot._rules = structs.replace(bot._rules, lease_term=0.2)
+    async with bot:
+        with pytest.raises(SessionStoreUnavailable):
+            await bot.handle(event())
+        assert await bot.handle(event()) == Outcome.COMMITTED  # by the same token
+        ((_, lease),) = store.commits
+        await store.inner.checkout("test:tim", lease)  # it was on its way all the time
+        assert not store.is_free("test:tim")
+        async with asyncio.timeout(20):
+            assert await bot.handle(event()) == Outcome.COMMITTED
+        assert await state_of(bot) == {"n": 2}
 
 
 async def test_a_write_whose_turn_was_cancelled_twice_does_not_land_on_a_later_one() -> None:

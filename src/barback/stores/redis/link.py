@@ -45,7 +45,8 @@ class Link:
     - `timeout`: seconds within which a command must be answered, its wait for a connection
       included. A server that does not answer in time loses the connection: every command that was
       sent over it fails, and the next one opens another. What came while the event loop stood
-      still is read first: nothing fails that was answered.
+      still is read first: nothing fails that was answered. A server that is late, but
+      answers, has a second more, for all that waits and not for each.
     - `where` is how errors call the server.
     """
 
