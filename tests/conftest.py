@@ -32,7 +32,7 @@ settings.load_profile("unhurried")
 
 OPEN = Path("/proc/self/fd")
 KINDS = ("socket:", "anon_inode:[event")  # of what a connection, or an event loop, has open
-PATIENCE = 5.0  # seconds for what is on its way to its end
+PATIENCE = 30.0  # seconds for what is on its way to its end
 
 
 @pytest.fixture(autouse=True)

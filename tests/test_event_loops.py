@@ -196,7 +196,7 @@ async def test_who_closes_second_waits_though_the_first_is_cancelled(
     await asyncio.sleep(0)
     first.cancel()
     await second
-    async with asyncio.timeout(5):  # the last thing a thread does is to answer
+    async with asyncio.timeout(20):  # the last thing a thread does is to answer
         while own_threads():
             await asyncio.sleep(0.001)
     await opened.init()

@@ -53,7 +53,7 @@ class Client:
 
     async def ask(self, line: bytes) -> bytes:
         self.writer.write(line)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             return await self.reader.readline()
 
 
@@ -69,7 +69,7 @@ async def client(proxy: FaultProxy) -> AsyncIterator[Client]:
 
 
 async def until_heard(echo: Echo, *lines: bytes) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while echo.heard != list(lines):
             await asyncio.sleep(0.001)
 

@@ -154,7 +154,7 @@ async def check(folder: Path, log: Log, before: int) -> int:
 
 async def free_again(store: FileSessionStore, lease: Lease, may_be_held: bool) -> Record | None:  # noqa: FBT001
     """The record, as soon as the lease that a dead process may have has ended."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while True:
             try:
                 return await store.checkout(lease.session_id, lease)

@@ -24,6 +24,7 @@ from barback.stores.file.leases import LeaseFiles, Locked
 from barback.stores.file.records import RecordFiles
 from barback.stores.folder import try_lock, unlock
 from barback.testing.contract_tools import TIM, lease_on, peek, put, record_of
+from tests.slack import SLACK
 
 if sys.platform == "win32":
     pytest.skip("needs SIGSTOP and SIGKILL", allow_module_level=True)
@@ -89,9 +90,9 @@ class Process:
         self.popen.wait()
 
 
-async def taken(store: FileSessionStore, lease: Lease, *, seconds: float = 10) -> Record | None:
+async def taken(store: FileSessionStore, lease: Lease) -> Record | None:
     """The record, as soon as the session is free."""
-    async with asyncio.timeout(seconds):
+    async with asyncio.timeout(SLACK):
         while True:
             try:
                 record = await store.checkout(lease.session_id, lease)
@@ -147,7 +148,7 @@ async def test_two_processes_share_a_folder_and_exclude_each_other(tmp_path: Pat
                 await store.checkout(TIM, lease_on())
             assert process.ask("commit", session_id=TIM, state={"n": 1}) == {}
             mine = lease_on()
-            record = await taken(store, mine, seconds=1)
+            record = await taken(store, mine)
             assert record is not None
             assert record.state == b'{"n":1}'
             answer = process.ask("checkout", session_id=TIM, term=30)
@@ -239,7 +240,7 @@ async def test_a_process_stopped_in_the_middle_of_a_commit_is_an_outage_and_no_h
                 with pytest.raises(SessionStoreUnavailable, match="has been stopped") as caught:
                     await operation
                 assert isinstance(caught.value.__cause__, BlockingIOError)
-                assert time.monotonic() - began < 5
+                assert time.monotonic() - began < SLACK
             assert len(asides(tmp_path)) == 1, "one that is not the process's is left"
             # Who has nothing to do with it is served: even at once, and by the same thread.
             refused = store.checkout(TIM, lease_on())
@@ -259,7 +260,7 @@ async def test_a_process_stopped_in_the_middle_of_a_commit_is_an_outage_and_no_h
 async def test_the_first_to_wait_for_a_lock_waits_for_the_timeout_and_the_next_briefly(
     tmp_path: Path,
 ) -> None:
-    async with FileSessionStore(tmp_path, timeout=0.5) as store:
+    async with FileSessionStore(tmp_path, timeout=3) as store:
         waits = []
         with locked(lease_file(tmp_path)):
             for _ in range(2):
@@ -267,32 +268,32 @@ async def test_the_first_to_wait_for_a_lock_waits_for_the_timeout_and_the_next_b
                 with pytest.raises(SessionStoreUnavailable):
                     await store.checkout(TIM, lease_on())
                 waits.append(time.monotonic() - began)
-        assert waits[0] >= 0.5
-        assert waits[1] < 0.5
+        assert waits[0] >= 3
+        assert waits[1] < 3
         await put(store)
         with locked(lease_file(tmp_path)):  # and once it was free, it is worth waiting for again
             began = time.monotonic()
             with pytest.raises(SessionStoreUnavailable):
                 await store.checkout(TIM, lease_on())
-            assert time.monotonic() - began >= 0.5
+            assert time.monotonic() - began >= 3
 
 
 async def test_those_that_wait_for_one_lock_wait_together_and_hold_up_nobody_else(
     tmp_path: Path,
 ) -> None:
     other = stranger_to(tmp_path, TIM)
-    async with FileSessionStore(tmp_path, timeout=1) as store:
+    async with FileSessionStore(tmp_path, timeout=3) as store:
         with locked(lease_file(tmp_path)):
-            for longest in (1, 0.05):  # the second time, the lock is known to be stuck
+            for longest in (3, 0.05):  # the second time, the lock is known to be stuck
                 began = time.monotonic()
                 refused = [
-                    asyncio.ensure_future(store.release(TIM, lease_on())) for _ in range(200)
+                    asyncio.ensure_future(store.release(TIM, lease_on())) for _ in range(800)
                 ]
                 await put(store, other)
-                assert not any(each.done() for each in refused) or longest < 1
+                assert not any(each.done() for each in refused) or longest < 3
                 answers = await asyncio.gather(*refused, return_exceptions=True)
                 assert {SessionStoreUnavailable} == set(map(type, answers))
-                assert longest <= time.monotonic() - began < longest + 3
+                assert longest <= time.monotonic() - began < longest + SLACK  # in turn: 40
 
 
 async def test_what_waits_for_a_lock_is_done_in_its_order(tmp_path: Path) -> None:
@@ -350,7 +351,7 @@ async def test_a_process_stopped_while_it_opens_the_folder_is_an_outage_and_no_h
         refused = pytest.raises(SessionStoreUnavailable, match="is being opened by another process")
         with refused as caught:
             await FileSessionStore(tmp_path, timeout=0.2).init()
-        assert 0.2 <= time.monotonic() - began < 5
+        assert 0.2 <= time.monotonic() - began < SLACK
         assert isinstance(caught.value.__cause__, BlockingIOError)
     async with FileSessionStore(tmp_path) as store:
         await put(store)
@@ -363,13 +364,11 @@ async def test_the_lease_of_a_killed_process_frees_itself(tmp_path: Path) -> Non
     with Process(tmp_path) as process:
         async with FileSessionStore(tmp_path) as store:
             written = await put(store, state={"n": 1})
-            process.ask("checkout", session_id=TIM, term=0.5)
+            process.ask("checkout", session_id=TIM, term=2)
             process.kill()
-            began = time.monotonic()
             with pytest.raises(SessionBusy):
                 await store.checkout(TIM, lease_on())
             assert written == await taken(store, lease_on())
-            assert time.monotonic() - began < 5
 
 
 async def test_a_process_killed_in_the_middle_of_a_commit_leaves_the_session_as_it_was(
@@ -472,7 +471,7 @@ async def test_leases_that_were_torn_have_ended_and_do_no_harm(
             await store.commit(record_of(state={"n": "torn"}), holder)
         assert await store.renew([holder]) == [holder]
         next_one = lease_on()
-        assert written == await taken(store, next_one, seconds=1)
+        assert written == await taken(store, next_one)
         with pytest.raises(LeaseLost):
             await store.commit(record_of(state={"n": "torn"}), holder)
         committed = record_of(state={"n": 2})
@@ -665,4 +664,4 @@ async def test_a_lease_that_cannot_be_written_is_an_outage(tmp_path: Path) -> No
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
         assert isinstance(caught.value.__cause__, OSError)
-        assert await taken(store, lease_on(), seconds=1) is None
+        assert await taken(store, lease_on()) is None

@@ -44,6 +44,7 @@ from barback.testing.contract import ListedStoreContract
 from barback.testing.contract_tools import TIM, lease_on, now, peek, put
 from barback.testing.contract_tools import record_of as new_record
 from tests.mongo_servers import Document, Documents, MongoServer
+from tests.slack import SLACK
 
 
 @pytest.fixture
@@ -773,7 +774,7 @@ async def test_a_stopped_server_is_an_error_within_the_timeout(tmp_path: Path) -
                 await asyncio.sleep(0)  # it departs, and the next has no connection to go by
                 waiting = store.commit(new_record("test:zoe"), lease_on("test:zoe"))
                 answers = await asyncio.gather(sent, waiting, return_exceptions=True)
-                assert time.monotonic() - began < 5
+                assert time.monotonic() - began < SLACK
             finally:
                 os.kill(server.process.pid, signal.SIGCONT)
             assert isinstance(answers[0], CommitUnknown)
@@ -793,7 +794,7 @@ async def test_a_server_that_is_not_there_is_told_of_at_once(tmp_path: Path) -> 
         raised
     ):
         await store.init()
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < SLACK  # and not PyMongo's own 30 seconds
     assert "sesame" not in "".join(traceback.format_exception(raised.value))
     with pytest.raises(SessionStoreUnavailable, match="not open"):
         await store.checkout(TIM, lease_on())

@@ -18,6 +18,7 @@ from tests.postgres_pooler import Pooler, Proxy
 from tests.postgres_servers import PostgresServer
 from tests.postgres_tables import Table, a_pool, backends, blocked, row_lock, table_lock, watch
 from tests.scripted import event
+from tests.slack import SLACK
 
 ZOE = "test:zoe"
 STATE = b'{"n":2}'
@@ -169,7 +170,7 @@ async def test_a_server_that_was_killed_and_came_back_while_nobody_asked_is_not_
 async def test_while_the_server_is_down_nothing_is_missing_and_nothing_is_unknown(
     postgres_server: PostgresServer, table: Table
 ) -> None:
-    async with table.store(timeout=3) as store:
+    async with table.store(timeout=30) as store:
         mine = await held(store)
         await asyncio.to_thread(postgres_server.kill)
         operations = [
@@ -181,7 +182,7 @@ async def test_while_the_server_is_down_nothing_is_missing_and_nothing_is_unknow
         started = asyncio.get_running_loop().time()
         answers = await asyncio.gather(*operations, return_exceptions=True)
         assert {SessionStoreUnavailable} == {type(answer) for answer in answers}
-        assert asyncio.get_running_loop().time() - started < 3  # it was not waited for
+        assert asyncio.get_running_loop().time() - started < SLACK  # it was not waited for
         await asyncio.to_thread(postgres_server.start)
         record = await store.checkout(TIM, mine)  # whether or not the lease was on the disk
         assert record is not None
@@ -288,7 +289,7 @@ async def test_an_operation_that_takes_too_long_is_given_up_and_its_connection_t
         mine = await held(store)
         await put(store, ZOE, {"n": 7})
         (before,) = await backends(table)
-        await watch(table, f"IF NEW.id = '{TIM}' THEN PERFORM pg_sleep(2); END IF")
+        await watch(table, f"IF NEW.id = '{TIM}' THEN PERFORM pg_sleep(8); END IF")
         started = asyncio.get_running_loop().time()
         if writes:
             with pytest.raises(CommitUnknown):
@@ -296,28 +297,29 @@ async def test_an_operation_that_takes_too_long_is_given_up_and_its_connection_t
         else:
             with pytest.raises(SessionStoreUnavailable, match="no answer"):
                 await store.checkout(TIM, lease_on(token=mine.token))
-        assert asyncio.get_running_loop().time() - started < 1.9
+        assert asyncio.get_running_loop().time() - started < 7
         record = await peek(store, ZOE)
         assert record is not None
         assert record.state == b'{"n":7}'
         while before in await backends(table):
-            assert asyncio.get_running_loop().time() - started < 10
+            assert asyncio.get_running_loop().time() - started < 8 + SLACK
 
 
 async def test_each_operation_has_its_own_time_whoever_it_travels_with(table: Table) -> None:
-    async with table.store(timeout=3, max_connections=1) as store:
+    async with table.store(timeout=6, max_connections=1) as store:
         mine, zoes = await held(store), await held(store, ZOE)
-        await watch(table, f"IF NEW.id = '{TIM}' THEN PERFORM pg_sleep(2); END IF")
+        await watch(table, f"IF NEW.id = '{TIM}' THEN PERFORM pg_sleep(4); END IF")
         loop = asyncio.get_running_loop()
         before = asyncio.ensure_future(store.renew([mine]))
         await blocked(table, by="Timeout")
         asked = loop.time()
         early = store.commit(record_of(state=STATE), mine)
-        await asyncio.sleep(1.5)  # and soon these two depart together
-        late = store.commit(record_of(ZOE, state=STATE), zoes)
+        await asyncio.sleep(3)  # and soon these two depart together
+        late = asyncio.ensure_future(store.commit(record_of(ZOE, state=STATE), zoes))
         with pytest.raises(CommitUnknown):
             await early
-        assert 2.9 < loop.time() - asked < 3.6
+        assert loop.time() - asked > 5.9
+        assert not late.done()
         await late
         assert await before == []
         assert [await applied(table), await applied(table, ZOE)] == [True, True]
@@ -388,7 +390,7 @@ async def test_who_gets_no_connection_in_time_has_asked_nothing(table: Table) ->
                 for commit in commits:
                     with pytest.raises(SessionStoreUnavailable, match="no connection"):
                         await commit
-                assert asyncio.get_running_loop().time() - started < 2
+                assert asyncio.get_running_loop().time() - started < SLACK  # and not the pool's 30
             assert not await applied(table)
             await store.commit(record_of(state=STATE), mine)
 

@@ -22,6 +22,7 @@ from barback.stores.redis import link as redis_link
 from barback.stores.redis.commands import pack
 from barback.stores.redis.link import Link
 from barback.stores.redis.wire import LinkDown
+from tests.slack import SLACK
 from tests.valkey_servers import ValkeyServer
 
 PING = pack("PING")
@@ -54,6 +55,13 @@ class Linked(Link):
             await connection.disconnect(nowait=True)
             raise
         return connection
+
+    def allow(self, timeout: float) -> None:
+        """Another `timeout` from now on: when it stands, little is enough for it."""
+        self._timeout = timeout
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -125,12 +133,15 @@ async def test_a_server_that_closes_what_it_took_is_asked_once(server: ValkeySer
 async def test_connecting_takes_no_longer_than_it_may(server: ValkeyServer) -> None:
     os.kill(server.pid, signal.SIGSTOP)
     loop = asyncio.get_running_loop()
-    for limits in ({"connect_timeout": 0.2}, {"timeout": 0.2, "connect_timeout": 0.4}):
+    for limits in (
+        {"timeout": 60, "connect_timeout": 0.2},
+        {"timeout": 0.2, "connect_timeout": 60},
+    ):
         async with Linked(server.port, **limits) as link:
             started = loop.time()
             with pytest.raises(LinkDown) as caught:
                 await link.ask(PING)
-            assert 0.15 < loop.time() - started < 2
+            assert 0.15 < loop.time() - started < SLACK
             assert not caught.value.sent
     os.kill(server.pid, signal.SIGCONT)
 
@@ -138,8 +149,9 @@ async def test_connecting_takes_no_longer_than_it_may(server: ValkeyServer) -> N
 async def test_a_late_answer_costs_the_connection_and_the_next_has_another(
     server: ValkeyServer,
 ) -> None:
-    async with Linked(server.port, timeout=0.3) as link:
+    async with Linked(server.port) as link:
         assert await link.ask(PING) == b"PONG"
+        link.allow(0.3)
         os.kill(server.pid, signal.SIGSTOP)
         outcomes = await asyncio.gather(*(link.ask(PING) for _ in range(3)), return_exceptions=True)
         for outcome in outcomes:
@@ -148,6 +160,7 @@ async def test_a_late_answer_costs_the_connection_and_the_next_has_another(
             assert isinstance(outcome.__cause__, TimeoutError)
         assert not link.connected
         os.kill(server.pid, signal.SIGCONT)
+        link.allow(5.0)
         assert await link.ask(pack("ECHO", "mine")) == b"mine"
         assert link.attempts == 2
 
@@ -246,8 +259,9 @@ async def test_closing_twice_at_once_waits_twice(server: ValkeyServer) -> None:
 async def test_answers_that_came_while_the_event_loop_stood_still_are_read(
     server: ValkeyServer,
 ) -> None:
-    async with Linked(server.port, timeout=0.2) as link:
+    async with Linked(server.port) as link:
         await link.ask(pack("SET", "long", b"x" * 100_000))
+        link.allow(0.2)
         asked = [link.ask(pack("GET", "long")) for _ in range(64)]
         await asyncio.sleep(0)  # it has left
         time.sleep(0.4)  # noqa: ASYNC251 - as a handler does that knows no better
@@ -256,8 +270,9 @@ async def test_answers_that_came_while_the_event_loop_stood_still_are_read(
 
 
 async def test_what_could_not_leave_in_time_does_not_leave(server: ValkeyServer) -> None:
-    async with Linked(server.port, timeout=0.2) as link:
+    async with Linked(server.port) as link:
         assert await link.ask(PING) == b"PONG"
+        link.allow(0.2)
         sent = link.ask(PING)
         late = link.ask(pack("INCR", "n"))  # at the end of this step
         time.sleep(0.4)  # noqa: ASYNC251 - see above
@@ -265,6 +280,7 @@ async def test_what_could_not_leave_in_time_does_not_leave(server: ValkeyServer)
             await late
         assert not caught.value.sent
         assert await sent == b"PONG"
+        link.allow(5.0)
         assert await link.ask(pack("INCR", "n")) == 1
         assert link.attempts == 1
 
@@ -275,7 +291,7 @@ async def test_a_reply_that_comes_without_end_is_given_up() -> None:
         with pytest.raises(LinkDown, match="no answer") as caught:
             await link.ask(PING)
         assert caught.value.sent
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < SLACK
 
 
 async def test_a_server_that_is_always_late_keeps_no_queue_waiting() -> None:
@@ -283,9 +299,9 @@ async def test_a_server_that_is_always_late_keeps_no_queue_waiting() -> None:
     async with plodding(0.04) as port, Linked(port, timeout=0.2) as link:
         started = loop.time()
         outcomes = await asyncio.gather(
-            *(link.ask(PING) for _ in range(100)), return_exceptions=True
+            *(link.ask(PING) for _ in range(1000)), return_exceptions=True
         )
-        assert loop.time() - started < 2.5  # and not the 4 seconds that it would take
+        assert loop.time() - started < SLACK  # and not the 40 seconds that it would take
         assert outcomes[0] == b"PONG"
         assert isinstance(outcomes[-1], LinkDown)
         assert outcomes[-1].sent
@@ -293,10 +309,12 @@ async def test_a_server_that_is_always_late_keeps_no_queue_waiting() -> None:
 
 
 async def test_a_server_that_is_late_at_times_keeps_its_connection() -> None:
-    async with plodding(0.02) as port, Linked(port, timeout=0.2) as link:
+    async with plodding(0.01) as port, Linked(port) as link:
+        assert await link.ask(PING) == b"PONG"
+        link.allow(0.05)
         for _ in range(12):
-            replies = await asyncio.gather(*(link.ask(PING) for _ in range(14)))
-            assert replies == [b"PONG"] * 14
+            replies = await asyncio.gather(*(link.ask(PING) for _ in range(6)))
+            assert replies == [b"PONG"] * 6
         assert link.attempts == 1
 
 

@@ -312,15 +312,15 @@ async def test_following_takes_no_longer_than_the_operation_may(server: ValkeySe
     async def slow(command: list[bytes]) -> bytes | None:
         if command[0] == b"EVALSHA":
             await asyncio.get_running_loop().create_future()
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(3)
         return b"-ERR upstream failure\r\n"
 
-    async with proxied(server, within=0.8) as (store, proxy):
+    async with proxied(server, within=4) as (store, proxy):
         proxy.rule = slow
         started = time.monotonic()
-        with pytest.raises(SessionStoreUnavailable, match=r"within 0\.8 seconds"):
+        with pytest.raises(SessionStoreUnavailable, match="within 4 seconds"):
             await store.checkout(TIM, lease_on())
-        assert 0.6 < time.monotonic() - started < 1.5
+        assert 3.9 < time.monotonic() - started < 6.5  # and not 4 more for what followed
 
 
 # Who asked is cancelled.

@@ -42,6 +42,7 @@ from barback.stores.url import open_store
 from barback.testing.contract import ListedStoreContract
 from barback.testing.contract_sessions import HOSTILE_IDS
 from barback.testing.contract_tools import TIM, lease_on, now, peek, put, record_of
+from tests.slack import SLACK
 from tests.valkey_servers import ValkeyCluster, ValkeySentinel, ValkeyServer
 
 PASSWORD = "s3cr3t%/#"  # noqa: S105 - of servers that live as long as a test
@@ -789,7 +790,7 @@ async def test_a_server_that_does_not_answer_is_given_up_in_time(server: ValkeyS
             store.renew([lease]),
             return_exceptions=True,
         )
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < SLACK
         unavailable = SessionStoreUnavailable
         expected = [unavailable, CommitUnknown, CommitUnknown, unavailable, unavailable]
         assert expected == [type(outcome) for outcome in outcomes]
@@ -1090,7 +1091,7 @@ async def test_a_slot_that_has_a_keeper_again_is_served(tmp_path: Path) -> None:
 
 
 async def test_a_cluster_that_does_not_answer_is_given_up_in_time(cluster: ValkeyCluster) -> None:
-    async with RedisSessionStore(cluster.url, timeout=0.5) as store:
+    async with RedisSessionStore(cluster.url, timeout=2) as store:
         written = await put(store)
         for server in cluster.servers:
             os.kill(server.pid, signal.SIGSTOP)
@@ -1098,7 +1099,7 @@ async def test_a_cluster_that_does_not_answer_is_given_up_in_time(cluster: Valke
             started = time.monotonic()
             with pytest.raises(SessionStoreUnavailable):
                 await store.release(TIM, lease_on())
-            assert time.monotonic() - started < 1  # and not so long for each server
+            assert time.monotonic() - started < 4  # and not so long for each server
         for server in cluster.servers:
             os.kill(server.pid, signal.SIGCONT)
         assert written == await recovered(store)
@@ -1138,7 +1139,7 @@ async def test_closing_a_cluster_lets_an_operation_follow_its_slot(
 async def test_closing_a_cluster_that_is_cut_short_leaves_nothing_open(
     cluster: ValkeyCluster,
 ) -> None:
-    store = await RedisSessionStore(f"{cluster.url}?client_name=ours").init()
+    store = await RedisSessionStore(f"{cluster.url}?client_name=ours", timeout=60).init()
     for server in cluster.servers:
         os.kill(server.pid, signal.SIGSTOP)
     commit = asyncio.ensure_future(store.commit(record_of(), lease_on()))
@@ -1154,7 +1155,7 @@ async def test_closing_a_cluster_that_is_cut_short_leaves_nothing_open(
         await commit
     with pytest.raises(SessionStoreUnavailable, match="closed"):
         await read
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < SLACK
     for server in cluster.servers:
         os.kill(server.pid, signal.SIGCONT)
     await until(lambda: not any(ours(server) for server in cluster.servers))

@@ -198,13 +198,13 @@ def test_what_is_asked_for_while_an_event_loop_ends_holds_up_nobody_on_the_next(
 async def used_again(carrier: Carrier) -> list[str]:
     carrier.gate = asyncio.Event()
     carrier.gate.set()
-    answers: list[str] = [await asyncio.wait_for(carrier.trips.ask("next"), 5)]
+    answers: list[str] = [await asyncio.wait_for(carrier.trips.ask("next"), 20)]
     await closed(carrier)
     return answers
 
 
 async def closed(carrier: Carrier) -> None:
-    await asyncio.wait_for(carrier.trips.close(), 5)
+    await asyncio.wait_for(carrier.trips.close(), 20)
 
 
 @pytest.mark.parametrize(("side_by_side", "size"), [(0, 1), (1, 0)])

@@ -469,7 +469,7 @@ async def test_a_checkout_whose_answer_was_lost_holds_up_nobody() -> None:
         with pytest.raises(SessionStoreUnavailable):
             await bot.handle(event(event_id="1"))
         assert not store.is_free("test:tim")
-        assert await asyncio.wait_for(bot.handle(event(event_id="1")), 5) == Outcome.COMMITTED
+        assert await asyncio.wait_for(bot.handle(event(event_id="1")), 20) == Outcome.COMMITTED
         assert store.calls.count("checkout") == 2
         assert store.is_free("test:tim")
         assert not bot._turns._checkouts._tokens  # type: ignore[union-attr]
@@ -484,7 +484,7 @@ async def test_a_cancelled_checkout_whose_answer_was_lost_holds_up_nobody() -> N
         turn.cancel()
         await asyncio.wait([turn])
         await until(lambda: bot._turns._checkouts._tokens)  # type: ignore[union-attr]
-        assert await asyncio.wait_for(bot.handle(event()), 5) == Outcome.COMMITTED
+        assert await asyncio.wait_for(bot.handle(event()), 20) == Outcome.COMMITTED
         assert store.is_free("test:tim")
 
 
@@ -494,7 +494,7 @@ async def test_a_release_that_failed_holds_up_nobody() -> None:
     async with counting_bot(session_store=store) as bot:
         assert await state_of(bot) == {"n": 0}
         assert not store.is_free("test:tim")
-        assert await asyncio.wait_for(bot.handle(event()), 5) == Outcome.COMMITTED
+        assert await asyncio.wait_for(bot.handle(event()), 20) == Outcome.COMMITTED
         assert store.is_free("test:tim")
 
 

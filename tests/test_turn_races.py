@@ -429,7 +429,7 @@ async def test_a_nested_turn_gives_way_to_the_shutdown_of_its_outer_turn() -> No
         except BotNotRunning:
             await asyncio.Event().wait()  # only an end of its own gets it out of here
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         async with bot:
             turn = asyncio.create_task(bot.handle(event()))
             await inside.wait()
