@@ -27,6 +27,7 @@ __all__ = ["Cluster"]
 
 SLOTS: Final = 16384
 PAUSE: Final = 0.02  # seconds, before a cluster that is moving a slot is asked again
+TOO_LATE: Final = 0.1  # seconds, of which a question and its answer may need more
 ASKING: Final = pack("ASKING")
 SHARDS: Final = pack("CLUSTER", "SLOTS")
 NODES: Final = pack("CLUSTER", "NODES")
@@ -95,7 +96,7 @@ class Cluster(Servers):
         for pause in chain(AT_ONCE, repeat(PAUSE)):
             reply = await self._ask_one(before, key, address, *first, *asking, last)
             code, _, rest = str(reply).partition(" ") if isinstance(reply, ReplyError) else NO_ERROR
-            if code not in REDIRECTIONS or loop.time() + PAUSE > before:
+            if code not in REDIRECTIONS or loop.time() + PAUSE + TOO_LATE > before:
                 break
             await asyncio.sleep(PAUSE if code == "TRYAGAIN" else pause)
             if code == "TRYAGAIN":
