@@ -598,7 +598,7 @@ LIMITS = [89, 202, 50, 262, 64]
 ENDED = [90, 279, 355, 453, 11601, 46841, 91331, 10045600]
 UNKNOWN: dict[str, Document] = {
     "connection-lost": {"closeConnection": True},
-    "no-answer": {"blockConnection": True, "blockTimeMS": 1_000},
+    "no-answer": {"blockConnection": True, "blockTimeMS": 3_000},
     "shutting-down": {"errorCode": 11600},
     "stepped-down": {"errorCode": 11602},
     "out-of-time": {"errorCode": 50},
@@ -625,7 +625,7 @@ async def test_a_fault_is_unknown_if_a_write_may_have_been_applied(
     faulty_mongo: MongoServer, command: str, what: Document, *, unknown: bool
 ) -> None:
     database = f"barback_test_{secrets.token_hex(6)}"
-    async with MongoSessionStore(faulty_mongo.url, database=database, timeout=0.7) as store:
+    async with MongoSessionStore(faulty_mongo.url, database=database, timeout=2) as store:
         mine = lease_on()
         await store.checkout(TIM, mine)
         wrote = unknown and command != "findAndModify"
@@ -762,7 +762,7 @@ async def repeated_until_done(turn: Callable[[], Awaitable[None]], *, times: int
 
 async def test_a_stopped_server_is_an_error_within_the_timeout(tmp_path: Path) -> None:
     with MongoServer(tmp_path) as server:
-        async with MongoSessionStore(server.url, timeout=0.5, max_connections=1) as store:
+        async with MongoSessionStore(server.url, timeout=1, max_connections=1) as store:
             written = await put(store, state={"n": 1})
             mine = lease_on(version=written.version)
             await store.checkout(TIM, mine)

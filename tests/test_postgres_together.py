@@ -260,10 +260,10 @@ async def test_what_was_answered_while_the_event_loop_stood_still_is_answered(ta
 async def test_what_had_not_been_sent_when_the_event_loop_stood_still_was_not_done(
     table: Table,
 ) -> None:
-    async with table.store(timeout=0.5) as store:
+    async with table.store(timeout=2) as store:
         (mine,) = await held(store, [TIM])
         commit = store.commit(record_of(state=STATE), mine)
-        time.sleep(1)  # noqa: ASYNC251 - that is the point
+        time.sleep(2.5)  # noqa: ASYNC251 - that is the point
         with pytest.raises(SessionStoreUnavailable, match="no connection free"):
             await commit
         assert await written(table) == set()

@@ -776,7 +776,7 @@ async def test_a_bot_goes_on_after_a_restart(server: ValkeyServer) -> None:
 
 
 async def test_a_server_that_does_not_answer_is_given_up_in_time(server: ValkeyServer) -> None:
-    async with RedisSessionStore(server.url, timeout=0.3, connect_timeout=0.3) as store:
+    async with RedisSessionStore(server.url, timeout=1, connect_timeout=1) as store:
         written = await put(store)
         lease = lease_on("test:other")
         await store.checkout("test:other", lease)
@@ -803,11 +803,11 @@ async def test_a_server_that_does_not_answer_is_given_up_in_time(server: ValkeyS
 
 
 async def test_a_commit_without_an_answer_is_not_sent_again(server: ValkeyServer) -> None:
-    async with RedisSessionStore(server.url, timeout=0.3) as store:
+    async with RedisSessionStore(server.url, timeout=1) as store:
         lease = lease_on()
         await store.checkout(TIM, lease)
         before = server.calls()["evalsha"]
-        server.ask("CLIENT", "PAUSE", 1000, "ALL")
+        server.ask("CLIENT", "PAUSE", 3000, "ALL")
         with pytest.raises(CommitUnknown):
             await store.commit(record_of(), lease)
         await asyncio.to_thread(server.ask, "PING")  # it answers when the pause is over
@@ -839,7 +839,7 @@ async def test_a_connection_that_is_cut_fails_what_was_sent_and_no_more(
 
 
 async def test_closing_answers_what_is_under_way(server: ValkeyServer) -> None:
-    store = await RedisSessionStore(server.url, timeout=0.5).init()
+    store = await RedisSessionStore(server.url, timeout=2).init()
     checkouts = [
         asyncio.ensure_future(store.checkout(f"test:{number}", lease_on(f"test:{number}")))
         for number in range(100)
@@ -1008,7 +1008,7 @@ async def test_a_session_half_moved_is_waited_for(cluster: ValkeyCluster) -> Non
 
 async def test_a_session_half_moved_is_not_waited_for_for_ever(cluster: ValkeyCluster) -> None:
     key = "barback:{test:tim}"
-    async with RedisSessionStore(cluster.url, timeout=0.2) as store:
+    async with RedisSessionStore(cluster.url, timeout=1) as store:
         await put(store)
         source = cluster.keeper_of(key)
         cluster.begin_move(key, next(each for each in cluster.servers if each is not source))
