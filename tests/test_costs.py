@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 TRIES = 100
 KEPT = 0.5  # of a block, or a cycle: what a turn keeps, it keeps whole
 
-WITHIN_SCRIPTS = {"get", "getrange", "set", "del", "pexpire"}
+WITHIN_SCRIPTS = {"get", "getrange", "set", "del", "pttl"}
 
 every_store = pytest.mark.parametrize("store", STORES)
 every_sharing = pytest.mark.parametrize("store", SHARED)

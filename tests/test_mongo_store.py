@@ -448,6 +448,18 @@ async def test_leases_go_by_the_servers_clock(
             monkeypatch.undo()
 
 
+async def test_a_lease_whose_term_nobody_noted_ends_when_it_was_to_end(
+    store: MongoSessionStore, documents: Documents
+) -> None:
+    async with store:
+        await store.checkout(TIM, lease_on())
+        documents.update_one({}, {"$unset": {"lease.term": ""}, "$inc": {"lease.until": 3_600_000}})
+        with pytest.raises(SessionBusy):
+            await store.checkout(TIM, lease_on())
+        documents.update_one({}, {"$set": {"lease.until": now()}})
+        assert await store.checkout(TIM, lease_on()) is None
+
+
 async def test_of_many_that_want_a_new_session_at_once_exactly_one_gets_it(
     mongodb_url: str, mongo_database: str
 ) -> None:

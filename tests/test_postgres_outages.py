@@ -342,7 +342,7 @@ async def test_who_waits_for_a_lock_too_long_is_refused_alone(table: Table) -> N
         assert expected == [type(answer) for answer in answers]
         assert [await applied(table), await applied(table, ZOE)] == [False, True]
         rows = await table.run("SELECT token FROM {} WHERE id = %s", TIM)
-        assert rows == [(mine.token,)]  # and nobody took it afterwards
+        assert rows == [(f"{mine.token}:{mine.term * 1000:.0f}",)]  # and nobody took it afterwards
 
 
 @pytest.mark.parametrize("lock", [row_lock, table_lock])

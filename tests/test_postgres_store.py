@@ -310,6 +310,16 @@ async def test_a_commit_whose_asker_was_cancelled_is_carried_out(table: Table) -
         assert record.state == b'{"n":1}'
 
 
+async def test_a_lease_whose_term_nobody_noted_ends_when_it_was_to_end(table: Table) -> None:
+    async with table.store() as store:
+        await store.checkout(TIM, lease_on())
+        await table.run("UPDATE {} SET token = 'abc123', until = until + interval '1 hour'")
+        with pytest.raises(SessionBusy):
+            await store.checkout(TIM, lease_on())
+        await table.run("UPDATE {} SET until = clock_timestamp()")
+        assert await store.checkout(TIM, lease_on()) is None
+
+
 # Listing and sweeping.
 
 

@@ -28,6 +28,7 @@ from tests.valkey_servers import ValkeyCluster, ValkeyServer
 
 if TYPE_CHECKING:
     from barback.record import Record
+    from barback.stores.base import Lease
 
 KEY = "barback:{test:tim}"
 LEASE = f"{KEY}:lease"
@@ -90,6 +91,25 @@ async def test_a_busy_session_is_known_by_the_same_trip(server: ValkeyServer) ->
         assert proxy.names() == SET_AND_GET * 2
 
 
+async def test_who_asks_again_for_a_busy_session_asks_by_the_script_alone(
+    server: ValkeyServer,
+) -> None:
+    async with proxied(server) as (store, proxy):
+        held, mine = lease_on(), lease_on()
+        await store.checkout(TIM, held)
+        mine.closely = True
+        proxy.asked.clear()
+        with pytest.raises(SessionBusy):
+            await store.checkout(TIM, mine)
+        server.ask("SET", LEASE, held.token, "PX", 3_600_000)  # of which nobody knows the term
+        with pytest.raises(SessionBusy):
+            await store.checkout(TIM, mine)
+        server.ask("SET", LEASE, resting(held), "PX", 3_600_000)
+        assert await store.checkout(TIM, mine) is None
+        assert server.ask("GET", LEASE) == resting(mine)
+        assert proxy.names() == [b"EVALSHA"] * 3
+
+
 async def test_a_lease_that_is_ours_is_renewed_by_the_script(server: ValkeyServer) -> None:
     async with proxied(server) as (store, proxy):
         written = await put(store)
@@ -147,7 +167,7 @@ async def test_an_operation_that_is_alone_is_sent_at_once(server: ValkeyServer) 
     async with RedisSessionStore(server.url) as store:
         lease = lease_on()
         checkout = store.checkout(TIM, lease)
-        blocked_until(lambda: server.ask("GET", LEASE) == lease.token)
+        blocked_until(lambda: server.ask("GET", LEASE) == resting(lease))
         assert await checkout is None
         written = record_of()
         commit = store.commit(written, lease)
@@ -227,7 +247,7 @@ async def test_a_strange_reply_is_followed_by_the_script(
         lease = lease_on()
         assert written == await store.checkout(TIM, lease)
         assert proxy.names() == [*SET_AND_GET, b"EVALSHA"]
-        assert server.ask("GET", LEASE) == lease.token
+        assert server.ask("GET", LEASE) == resting(lease)
 
 
 async def test_a_plain_ok_tells_no_holder(server: ValkeyServer) -> None:
@@ -261,7 +281,7 @@ async def test_a_lease_that_was_ours_before_does_not_go_back(server: ValkeyServe
         proxy.rule = fail
         with pytest.raises(SessionStoreUnavailable):
             await store.checkout(TIM, lease)
-        assert server.ask("GET", LEASE) == lease.token
+        assert server.ask("GET", LEASE) == resting(lease)
 
 
 async def test_a_commit_that_a_proxy_answers_with_an_error_is_unknown_and_not_repeated(
@@ -289,7 +309,7 @@ async def test_a_server_that_dies_between_the_two_replies_leaves_a_lease_known_b
         proxy.rule = cut(b"GET")
         with pytest.raises(SessionStoreUnavailable, match="lost its connection"):
             await store.checkout(TIM, lease)
-        assert server.ask("GET", LEASE) == lease.token
+        assert server.ask("GET", LEASE) == resting(lease)
         assert written == await store.checkout(TIM, lease)
 
 
@@ -451,8 +471,8 @@ async def test_a_slot_that_moves_between_the_two_commands_leaves_the_lease_ours(
         proxy.rule = move
         lease = lease_on(version=written.version)
         assert written == await store.checkout(TIM, lease)
-        assert moved == [lease.token]
-        assert target.ask("GET", LEASE) == lease.token
+        assert moved == [resting(lease)]
+        assert target.ask("GET", LEASE) == resting(lease)
         last = record_of()
         await store.commit(last, lease)
         assert last == await peek(store)
@@ -493,8 +513,8 @@ async def test_a_session_half_moved_between_the_two_commands_is_waited_for(
         assert written == await reading  # which was here when the lease had been taken
         if moving == LEASE:
             finish_move()
-        assert begun == [lease.token]
-        assert target.ask("GET", LEASE) == lease.token
+        assert begun == [resting(lease)]
+        assert target.ask("GET", LEASE) == resting(lease)
         await store.commit(record_of(), lease)
 
 
@@ -647,6 +667,11 @@ def cut(name: bytes) -> Callable[[list[bytes]], Awaitable[bytes | None]]:
 
 async def finish(operation: Awaitable[Record | None]) -> Record | None:
     return await operation
+
+
+def resting(lease: Lease) -> str:
+    """The value of a lease's key."""
+    return f"{lease.token}:{lease.term * 1000:.0f}"
 
 
 def blocked_until(ready: Callable[[], bool]) -> None:

@@ -299,7 +299,7 @@ async def test_a_server_that_permits_no_scripts_is_refused_when_opened(
         await RedisSessionStore(server.port).init()
 
 
-@pytest.mark.parametrize("command", ["get", "getrange", "set", "del", "pexpire"])
+@pytest.mark.parametrize("command", ["get", "getrange", "set", "del", "pttl"])
 async def test_a_user_that_lacks_a_command_of_the_scripts_is_refused_when_opened(
     server: ValkeyServer, command: str
 ) -> None:
@@ -309,7 +309,7 @@ async def test_a_user_that_lacks_a_command_of_the_scripts_is_refused_when_opened
     assert command.upper() in str(caught.value.__cause__)
 
 
-COMMANDS = ["evalsha", "script|load", "get", "getrange", "set", "del", "pexpire", "scan"]
+COMMANDS = ["evalsha", "script|load", "get", "getrange", "set", "del", "pttl", "scan"]
 IN_A_CLUSTER = ["cluster|slots", "cluster|nodes", "asking"]
 
 
@@ -719,14 +719,16 @@ async def test_leases_end_by_the_servers_clock(server: ValkeyServer) -> None:
         lease = lease_on(term=30)
         await store.checkout(TIM, lease)
         key = "barback:{test:tim}:lease"
-        assert server.ask("GET", key) == lease.token
+        assert server.ask("GET", key) == f"{lease.token}:30000"
         assert 20_000 < server.ask("PTTL", key) <= 30_000
         lease.term = 90
         await store.renew([lease])
         assert 80_000 < server.ask("PTTL", key) <= 90_000
+        assert server.ask("GET", key) == f"{lease.token}:90000"
         lease.term = 120
         await store.commit(record_of(), lease, keep=True)
         assert 110_000 < server.ask("PTTL", key) <= 120_000
+        assert server.ask("GET", key) == f"{lease.token}:120000"
         await store.release(TIM, lease)
         assert server.ask("EXISTS", key) == 0
         assert store.sweeps_itself
@@ -869,7 +871,7 @@ async def test_closing_lets_an_operation_load_its_script_again(server: ValkeySer
     assert await checkout is None
 
 
-@pytest.mark.parametrize(("denied", "keep"), [("-del", False), ("-pexpire", True)])
+@pytest.mark.parametrize(("denied", "keep"), [("-del", False), ("-del", True)])
 async def test_a_commit_that_was_written_is_never_called_refused(
     server: ValkeyServer,
     denied: str,

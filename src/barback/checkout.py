@@ -85,6 +85,7 @@ class Checkouts:
         """Try again, with a jittered back-off, as long as the session is in another's hands."""
         loop = asyncio.get_running_loop()
         give_up_at = lease.renewed_at + self._rules.lease_wait
+        lease.closely = True
         for pause in busy_pauses():
             if lease.renewed_at >= give_up_at:
                 break

@@ -138,6 +138,7 @@ class Commits:
         fenced, unheard = False, turn.lease.known
         while True:
             lease = turn.lease
+            lease.closely = True
             try:
                 ours = not await self._store.renew([lease])
                 stored = await self._store.checkout(turn.session_id, lease)

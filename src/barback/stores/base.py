@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = [
     "GRACE",
     "ONE_YEAR",
+    "SKEW",
     "InstantStore",
     "Lease",
     "LeasedStore",
@@ -52,6 +53,14 @@ __all__ = [
 ONE_YEAR: Final = timedelta(days=365)
 GRACE: Final = 24 * 3600 * 1000
 """Milliseconds for which an expired record is kept: it still knows the events it has seen."""
+
+SKEW: Final = 1000
+"""Milliseconds by which the clocks of servers that stand for each other may differ.
+
+A server keeps the end of a lease. One that has more of its time left than its whole term, and this,
+was taken before the clock was set back, and is over. Less than this is no sign of that: servers of
+one store hand over to each other, and clocks are put right by a little all the time.
+"""
 
 LONGEST: Final = 1000 * ONE_YEAR  # what a date can still tell
 
@@ -67,6 +76,9 @@ class Lease(msgspec.Struct, kw_only=True, eq=False):
     - `renewed_at`: when it was taken or renewed, by the event loop's clock. The turn's own.
     - `known`: an earlier checkout by the same token was not answered, and may still be on its way.
       The turn's own.
+    - `closely`: a checkout is to find out whether a lease that is in its way is over because the
+      server's clock was set back (see `SKEW`). Without it a store may say "busy" more quickly; the
+      turn sets it before it asks again.
     """
 
     session_id: str
@@ -75,6 +87,7 @@ class Lease(msgspec.Struct, kw_only=True, eq=False):
     version: int | None = None
     renewed_at: float = 0.0
     known: bool = False
+    closely: bool = False
 
 
 class _Store(ABC):

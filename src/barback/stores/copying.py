@@ -240,7 +240,8 @@ class _Copy:
     # One record.
 
     async def _copy(self, record: Record) -> None:
-        lease = Lease(session_id=record.id, token=f"{new_version():x}", term=TERM)
+        token = f"{new_version():x}"
+        lease = Lease(session_id=record.id, token=token, term=TERM, closely=True)
         held = True
         try:
             outcome, held = await self._place(record, lease)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from barback.extras import needs_extra
-from barback.stores.base import GRACE, Lease
+from barback.stores.base import GRACE, SKEW, Lease
 from barback.stores.mongo.document import document_of
 
 with needs_extra("mongo"):
@@ -38,6 +38,15 @@ _GONE: Final = {"$eq": [{"$type": f"${_HELD}"}, "missing"]}
 # that speaks MongoDB's protocol.
 NOW: Final = {"$toLong": "$$NOW"}
 
+# With more time left than its whole term it was taken before the clock was set back.
+_LAST_END: Final = {"$add": [NOW, {"$ifNull": ["$lease.term", Int64(LAST_DATE)]}, Int64(SKEW)]}
+_OVER: Final = {
+    "$or": [
+        {"$lte": [{"$ifNull": ["$lease.until", Int64(0)]}, NOW]},
+        {"$gt": ["$lease.until", _LAST_END]},
+    ]
+}
+
 _NEVER_EXPIRES: Final = {
     "$and": [
         {"$ne": [{"$type": "$state"}, "missing"]},
@@ -61,8 +70,7 @@ def held(session_id: str, lease: Lease) -> Document:
 def taking(session_id: str, lease: Lease) -> Document:
     """Give the session to `lease` if it is free, or its own; leave it as it is otherwise."""
     own = {"$eq": ["$lease.token", {"$literal": lease.token}]}
-    over = {"$lte": [{"$ifNull": ["$lease.until", Int64(0)]}, NOW]}
-    taken = {"$cond": [{"$or": [own, over]}, _leased(lease), "$lease"]}
+    taken = {"$cond": [{"$or": [own, _OVER]}, _leased(lease), "$lease"]}
     update = [{"$set": {"lease": taken}}, _SWEPT_LATER]
     return {"q": {"_id": session_id}, "u": update, "upsert": True}
 
@@ -94,12 +102,13 @@ def replacing(record: Record, lease: Lease, *, keep: bool) -> Document:
 
 def renewing(lease: Lease) -> list[Document]:
     """Start the lease's term anew."""
-    return [{"$set": {"lease.until": _until(lease)}}, _SWEPT_LATER]
+    return [{"$set": {"lease": _leased(lease)}}, _SWEPT_LATER]
 
 
 def _leased(lease: Lease) -> Document:
-    return {"token": {"$literal": lease.token}, "until": _until(lease)}
-
-
-def _until(lease: Lease) -> Document:
-    return {"$add": [NOW, Int64(lease.term * 1000)]}
+    term = Int64(lease.term * 1000)
+    return {
+        "token": {"$literal": lease.token},
+        "until": {"$add": [NOW, term]},
+        "term": term,
+    }

@@ -123,7 +123,7 @@ class Joint(Request):
     def __init__(self, asking: Asking, session_id: str, token: str) -> None:
         super().__init__(asking, session_id)
         self.id = text(session_id)
-        self.token = text(token)
+        self.token = text(f"{token}:")  # as it rests, with the term after it
 
     @property
     def size(self) -> int:
@@ -340,7 +340,7 @@ class Destroy(Request):
 
     def __init__(self, asking: Asking, session_id: str, lease: Lease | None) -> None:
         super().__init__(asking, session_id)
-        self._values = text(session_id), None if lease is None else text(lease.token)
+        self._values = text(session_id), None if lease is None else text(f"{lease.token}:")
 
     def statement(self) -> Statement:
         """See `Request.statement`."""

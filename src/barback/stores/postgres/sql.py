@@ -18,6 +18,7 @@ import re
 from typing import Final
 
 from barback.errors import ConfigurationError
+from barback.stores.base import SKEW
 
 __all__ = ["Statements", "after", "number", "text", "untext"]
 
@@ -35,46 +36,58 @@ CREATE TABLE IF NOT EXISTS {table} (
     version bigint,                  -- as in the record, and so is expires_at (milliseconds)
     expires_at bigint,
     record json,                     -- NULL: nothing yet, the session is only lent out
-    token text,                      -- whose turn it is
-    until timestamptz                -- and how long, unless renewed
+    token text,                      -- whose turn it is, a colon, and its milliseconds
+    until timestamptz                -- when it ends, unless renewed
 ) WITH (fillfactor = 80);
 CREATE INDEX IF NOT EXISTS {index} ON {table} (expires_at) WHERE expires_at IS NOT NULL;
 """
 
+# Tokens come with the colon that follows them.
+HOLDER: Final = "rtrim(session.token, '0123456789')"
+
+# With more time left than its whole term it was taken before the clock was set back.
+OVER: Final = f"""\
+session.until <= clock_timestamp() OR session.until > clock_timestamp() + interval '1 ms'
+        * ({SKEW} + substring(session.token FROM ':([0-9]+)$')::float8)"""
+
 CHECKOUT: Final = """\
 INSERT INTO {table} AS session (id, token, until, expires_at)
-SELECT $1::text, $2::text, lease.until, extract(epoch FROM lease.until) * 1000
+SELECT $1::text, $2::text || ceil($3::float8 * 1000)::bigint, lease.until,
+    extract(epoch FROM lease.until) * 1000
 FROM (SELECT clock_timestamp() + make_interval(secs => $3::float8) AS until) AS lease
 ON CONFLICT (id) DO UPDATE
 SET token = excluded.token, until = clock_timestamp() + make_interval(secs => $3::float8)
-WHERE session.token IS NULL OR session.token = excluded.token
-    OR session.until <= clock_timestamp()
+WHERE session.token IS NULL OR {holder} = $2::text
+    OR {over}
 RETURNING record
 """
 
 COMMIT: Final = """\
-UPDATE {table} SET version = $4::bigint, expires_at = $5::bigint, record = $6::json,
-    token = CASE WHEN $7::float8 IS NOT NULL THEN token END,
+UPDATE {table} AS session
+SET version = $4::bigint, expires_at = $5::bigint, record = $6::json,
+    token = $2::text || ceil($7::float8 * 1000)::bigint,
     until = clock_timestamp() + make_interval(secs => $7::float8)
-WHERE id = $1::text AND token = $2::text AND version IS NOT DISTINCT FROM $3::bigint
+WHERE id = $1::text AND {holder} = $2::text AND version IS NOT DISTINCT FROM $3::bigint
 """
 
 RELEASE: Final = """\
 WITH placeholder AS (
-    DELETE FROM {table}
-    WHERE id = $1::text AND token = $2::text AND record IS NULL
+    DELETE FROM {table} AS session
+    WHERE id = $1::text AND {holder} = $2::text AND record IS NULL
 )
-UPDATE {table} SET token = NULL, until = NULL
-WHERE id = $1::text AND token = $2::text AND record IS NOT NULL
+UPDATE {table} AS session SET token = NULL, until = NULL
+WHERE id = $1::text AND {holder} = $2::text AND record IS NOT NULL
 """
 
 RENEW: Final = """\
-UPDATE {table} SET until = clock_timestamp() + make_interval(secs => $3::float8)
-WHERE id = $1::text AND token = $2::text
+UPDATE {table} AS session SET token = $2::text || ceil($3::float8 * 1000)::bigint,
+    until = clock_timestamp() + make_interval(secs => $3::float8)
+WHERE id = $1::text AND {holder} = $2::text
 """
 
 DESTROY: Final = """\
-DELETE FROM {table} WHERE id = $1::text AND ($2::text IS NULL OR token = $2::text)
+DELETE FROM {table} AS session
+WHERE id = $1::text AND ($2::text IS NULL OR {holder} = $2::text)
 """
 
 # A row that was made, or removed, since the statement began is somebody else's for now.
@@ -84,19 +97,19 @@ WITH asked AS MATERIALIZED (
     WITH ORDINALITY AS asked (id, token, term, number)
 ), free AS MATERIALIZED (
     SELECT asked.* FROM asked JOIN {table} AS session ON session.id = asked.id
-    WHERE session.token IS NULL OR session.token = asked.token
-        OR session.until <= clock_timestamp()
+    WHERE session.token IS NULL OR {holder} = asked.token OR {over}
     FOR UPDATE OF session SKIP LOCKED
 ), taken AS (
     UPDATE {table} AS session
-    SET token = free.token, until = clock_timestamp() + make_interval(secs => free.term)
+    SET token = free.token || ceil(free.term * 1000)::bigint,
+        until = clock_timestamp() + make_interval(secs => free.term)
     FROM free WHERE session.id = free.id
     RETURNING number, record
 ), made AS (
     INSERT INTO {table} (id, token, until, expires_at)
-    SELECT id, token, until, extract(epoch FROM until) * 1000
+    SELECT id, token || ceil(term * 1000)::bigint, until, extract(epoch FROM until) * 1000
     FROM (
-        SELECT id, token, clock_timestamp() + make_interval(secs => term) AS until FROM asked
+        SELECT *, clock_timestamp() + make_interval(secs => term) AS until FROM asked
     ) AS lease
     WHERE NOT EXISTS (SELECT FROM {table} AS session WHERE session.id = lease.id)
     ORDER BY id COLLATE "C"
@@ -112,13 +125,13 @@ WITH held AS MATERIALIZED (
     SELECT asked.* FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[],
         $6::json[], $7::float8[])
     WITH ORDINALITY AS asked (id, token, read, version, expires_at, record, term, number)
-    JOIN {table} AS session ON session.id = asked.id AND session.token = asked.token
+    JOIN {table} AS session ON session.id = asked.id AND {holder} = asked.token
         AND session.version IS NOT DISTINCT FROM asked.read
     FOR UPDATE OF session SKIP LOCKED
 )
 UPDATE {table} AS session
 SET version = held.version, expires_at = held.expires_at, record = held.record,
-    token = CASE WHEN held.term IS NOT NULL THEN session.token END,
+    token = held.token || ceil(held.term * 1000)::bigint,
     until = clock_timestamp() + make_interval(secs => held.term)
 FROM held WHERE session.id = held.id
 RETURNING number
@@ -128,7 +141,7 @@ MANY_RELEASES: Final = """\
 WITH held AS MATERIALIZED (
     SELECT asked.* FROM unnest($1::text[], $2::text[])
     WITH ORDINALITY AS asked (id, token, number)
-    JOIN {table} AS session ON session.id = asked.id AND session.token = asked.token
+    JOIN {table} AS session ON session.id = asked.id AND {holder} = asked.token
     FOR UPDATE OF session SKIP LOCKED
 ), placeholder AS (
     DELETE FROM {table} AS session USING held
@@ -144,10 +157,11 @@ MANY_RENEWALS: Final = """\
 WITH held AS MATERIALIZED (
     SELECT asked.* FROM unnest($1::text[], $2::text[], $3::float8[])
     WITH ORDINALITY AS asked (id, token, term, number)
-    JOIN {table} AS session ON session.id = asked.id AND session.token = asked.token
+    JOIN {table} AS session ON session.id = asked.id AND {holder} = asked.token
     FOR UPDATE OF session SKIP LOCKED
 )
-UPDATE {table} AS session SET until = clock_timestamp() + make_interval(secs => held.term)
+UPDATE {table} AS session SET token = held.token || ceil(held.term * 1000)::bigint,
+    until = clock_timestamp() + make_interval(secs => held.term)
 FROM held WHERE session.id = held.id
 RETURNING number
 """
@@ -204,11 +218,11 @@ class Statements:
             for settings in (PATIENT, QUICK)
         )
         self.checkout, self.commit, self.release, self.renew, self.destroy = (
-            statement.format(table=name).encode()
+            statement.format(table=name, holder=HOLDER, over=OVER).encode()
             for statement in (CHECKOUT, COMMIT, RELEASE, RENEW, DESTROY)
         )
         self.many_checkouts, self.many_commits, self.many_releases, self.many_renewals = (
-            statement.format(table=name).encode()
+            statement.format(table=name, holder=HOLDER, over=OVER).encode()
             for statement in (MANY_CHECKOUTS, MANY_COMMITS, MANY_RELEASES, MANY_RENEWALS)
         )
         self.all, self.due, self.abandoned, self.columns = (

@@ -32,8 +32,9 @@ __all__ = ["Checkout", "Commit", "Destroy", "ForcedDestroy", "Release", "Renewal
 
 LONGEST: Final = 2**52  # milliseconds a server is told to keep a key for
 
+HELD: Final = b"$%d\r\n%b:%b\r\n"  # its length, the token, and the term
 TAKE_AND_READ: Final = b"".join(
-    (form("SET", ARGUMENT, ARGUMENT, "NX", "PX", ARGUMENT, "GET"), form("GET", ARGUMENT))
+    (form("SET", ARGUMENT, HELD, "NX", "PX", ARGUMENT, "GET"), form("GET", ARGUMENT))
 )
 GIVE_BACK: Final = RELEASE.form(ARGUMENT, ARGUMENT)
 VALUE: Final = b"$%d\r\n%016x%b\r\n"  # its length, the version, and the record
@@ -83,7 +84,8 @@ class Checkout(_AboutSession):
     """Takes the lease, by SET, and reads the record, by GET, in one write and without a script.
 
     SET answers who holds the lease: nobody did, and it is taken; or another does. If we do, or the
-    replies are anything else, there is the script, which knows by its token a lease that is ours.
+    replies are anything else, there is the script, which knows by its token a lease that is ours,
+    and a lease that is over though the server has it. So who asks `closely` asks the script.
     Between the two commands a cluster may begin to move the slot: the lease is taken then, and GET
     sends elsewhere. A lease that is taken here goes back if the record cannot be had.
     """
@@ -94,7 +96,8 @@ class Checkout(_AboutSession):
         key, lease_key = asking.keys(session_id)
         token = lease.token.encode()
         term = _term(lease)
-        arguments = len(lease_key), lease_key, len(token), token, len(term), term, len(key), key
+        held = len(token) + 1 + len(term), token, term
+        arguments = len(lease_key), lease_key, *held, len(term), term, len(key), key
         super().__init__(asking, session_id, key, TAKE_AND_READ % arguments, 2)
         self._lease = lease
 
@@ -110,7 +113,7 @@ class Checkout(_AboutSession):
                 self._asking.servers.follow(self)  # to the same end, and the lease goes back
             else:
                 self.succeed(record)
-        elif isinstance(holder, bytes) and holder not in (self._lease.token.encode(), b"OK"):
+        elif isinstance(holder, bytes) and holder != b"OK" and not self._is_own(holder):
             self.fail(self._busy())
         else:
             self._heard_else(holder, reply)
@@ -148,6 +151,9 @@ class Checkout(_AboutSession):
         _, key = self._asking.keys(self._session_id)
         with suppress(SessionStoreUnavailable):
             await self._further(RELEASE.call(key, self._lease.token), load=RELEASE.load)
+
+    def _is_own(self, held: bytes) -> bool:
+        return held.rpartition(b":")[0] == self._lease.token.encode()
 
     def _busy(self) -> BarbackError:
         return answers.busy(self._asking.store, self._session_id)

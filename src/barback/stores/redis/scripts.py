@@ -1,8 +1,9 @@
 """What a Redis or Valkey server runs for a store: each script is one step that nobody interrupts.
 
 KEYS are a session's record and lease, or its lease alone; ARGV[1] is the lease's token. A record's
-value begins with its version, in 16 hexadecimal digits. Whatever may fail comes before the record
-is written, or is done by `pcall`: a script that is answered by an error has left it as it was.
+value begins with its version, in 16 hexadecimal digits; a lease's is its token, a colon, and its
+term in milliseconds. Whatever may fail comes before the record is written, or is done by `pcall`: a
+script that is answered by an error has left it as it was.
 """
 
 from __future__ import annotations
@@ -10,9 +11,16 @@ from __future__ import annotations
 import hashlib
 from typing import Final
 
+from barback.stores.base import SKEW
 from barback.stores.redis.commands import form, pack
 
 __all__ = ["CHECKOUT", "COMMIT", "DESTROY", "RELEASE", "RENEW", "Script", "setup"]
+
+
+HOLDER: Final = """\
+local held = redis.call('GET', KEYS[#KEYS])
+local holder, term = string.match(held or '', '^(.*):(%d+)$')
+"""
 
 
 class Script:
@@ -34,19 +42,23 @@ class Script:
 
 CHECKOUT: Final = Script(
     2,
-    """\
-local holder = redis.call('GET', KEYS[2])
-if holder and holder ~= ARGV[1] then return 0 end
+    HOLDER
+    + f"""\
+if held and holder ~= ARGV[1] then
+  -- with more left than its whole term it is over: the clock was set back
+  if not (term and redis.call('PTTL', KEYS[2]) > term + {SKEW}) then return 0 end
+end
 local record = redis.call('GET', KEYS[1])
-redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
+redis.call('SET', KEYS[2], ARGV[1] .. ':' .. ARGV[2], 'PX', ARGV[2])
 return record""",
 )
 COMMIT: Final = Script(
     2,
-    """\
-if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
+    HOLDER
+    + """\
+if holder ~= ARGV[1] then return 0 end
 if redis.call('GETRANGE', KEYS[1], 0, 15) ~= ARGV[2] then return 0 end
-if ARGV[5] ~= '' then redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[5]) end
+if ARGV[5] ~= '' then redis.call('SET', KEYS[2], ARGV[1] .. ':' .. ARGV[5], 'PX', ARGV[5]) end
 if ARGV[4] == '' then redis.call('SET', KEYS[1], ARGV[3])
 else redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[4]) end
 if ARGV[5] == '' then redis.pcall('DEL', KEYS[2]) end -- or else it ends by itself
@@ -54,20 +66,24 @@ return 1""",
 )
 RELEASE: Final = Script(
     1,
-    """\
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+    HOLDER
+    + """\
+if holder ~= ARGV[1] then return 0 end
 return redis.call('DEL', KEYS[1])""",
 )
 RENEW: Final = Script(
     1,
-    """\
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-return redis.call('PEXPIRE', KEYS[1], ARGV[2])""",
+    HOLDER
+    + """\
+if holder ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1] .. ':' .. ARGV[2], 'PX', ARGV[2])
+return 1""",
 )
 DESTROY: Final = Script(
     2,
-    """\
-if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
+    HOLDER
+    + """\
+if holder ~= ARGV[1] then return 0 end
 redis.call('DEL', KEYS[1], KEYS[2])
 return 1""",
 )
@@ -76,7 +92,7 @@ PERMITTED: Final = Script(
     """\
 local record, lease = ARGV[1], ARGV[2]
 local needed = {{'GET', record}, {'GETRANGE', record, 0, 15}, {'SET', record, '', 'PX', 1},
-                {'GET', lease}, {'SET', lease, '', 'PX', 1, 'GET'}, {'PEXPIRE', lease, 1},
+                {'GET', lease}, {'SET', lease, '', 'PX', 1, 'GET'}, {'PTTL', lease},
                 {'DEL', record, lease}}
 for _, command in ipairs(redis.acl_check_cmd and needed or {}) do -- it is there from Redis 7
   if not redis.acl_check_cmd(unpack(command)) then

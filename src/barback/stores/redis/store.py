@@ -64,7 +64,7 @@ class RedisSessionStore(LeasedStore):
     `barback:{channel:key}` and `barback:{channel:key}:lease`, in which `{`, `}` and `%` of the id
     are percent-encoded. Leases end by the server's clock. The server itself removes a record a day
     after its expiry. With Redis 6.2 a checkout is a script, and takes a little longer. An ACL user
-    needs `evalsha`, `script|load`, `get`, `getrange`, `set`, `del` and `pexpire`, `scan` to list,
+    needs `evalsha`, `script|load`, `get`, `getrange`, `set`, `del` and `pttl`, `scan` to list,
     in a Cluster `cluster|slots`, `cluster|nodes` and `asking`, by Sentinel `role`, and `select`
     for a database other than 0.
 
@@ -154,7 +154,7 @@ class RedisSessionStore(LeasedStore):
         """See `LeasedStore.checkout`."""
         asking = self._asking
         request = Checkout(asking, session_id, lease)
-        asking.servers.send(request, plainly=asking.tells_holder)
+        asking.servers.send(request, plainly=asking.tells_holder and not lease.closely)
         return request
 
     def commit(self, record: Record, lease: Lease, *, keep: bool = False) -> Operation[None]:
