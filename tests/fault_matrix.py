@@ -101,8 +101,9 @@ async def run_at(cell: Cell, folder: Path, disk: Path | None, *, quick: bool, se
     kind = kind_of(cell.store, failing_over=fault.failing_over)
     # In a Cluster one server of three dies: without a network's delay it has seldom been asked.
     networked = fault.networked or cell == ("Redis Cluster", "server")
-    timeout = fault.timeout
-    async with kind(folder, networked=networked, timeout=timeout, disk=disk) as place:
+    async with kind(
+        folder, networked=networked, timeout=fault.timeout, disk=disk, clocked=fault.clocked
+    ) as place:
         if fault.strike is None:
             return await killed(place, quick=quick, seed=seed)
         return await struck(cell, place, fault.strike, quick=quick, seed=seed)
@@ -151,7 +152,7 @@ def wanted_strikes(fault: str, *, quick: bool) -> int:
         return 1 if quick else 3
     if fault in {"stall", "stopped"}:
         return 1 if quick else 6
-    if fault == "clock":
+    if fault in {"clock", "servers"}:
         return 4 if quick else 12  # forth and back, and back and forth
     return 3 if quick else 12
 

@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from tests.matrix_places import DiskPlace, FailingOver, Place, Restarting
-from tests.matrix_run import TERM, Run, Struck, now, refused
-from tests.matrix_worker import BeNobody, SetClock, SetRoom
+from barback import Lease, LeasedStore, open_store
+from barback.record import new_version
+from tests.matrix_places import Clocked, DiskPlace, FailingOver, Place, Restarting
+from tests.matrix_run import TERM, USERS, Run, Struck, now, refused
+from tests.matrix_worker import BeNobody, SetClock, SetRoom, taken
 
 __all__ = ["FAULTS", "NOT_APPLICABLE", "Fault"]
 
@@ -18,13 +20,15 @@ LONGER = 1.6 * TERM  # than a lease
 ROOM = 2_000_000  # bytes to which files may grow on a disk that is full
 AMPLE = 1 << 40  # bytes, more than any disk has here
 HOUR = 3600.0
+LADEN = 5.0  # seconds more for a machine that has much to do
 
 
 class Fault(NamedTuple):
     """A kind of fault.
 
     - `strike`: lets it come and go, None where the bots themselves do; `hits`: how many it hit.
-    - `networked`: there is a network to fail. `timeout`: seconds of the store's patience.
+    - `networked`: there is a network to fail. `clocked`: there is a clock to set, of its servers.
+      `timeout`: seconds of the store's patience.
     - `pause`: seconds that handlers, and people between their events, take at most: where turns
       are to be hit, they are mostly in their handlers, and else mostly in the store.
     """
@@ -34,6 +38,7 @@ class Fault(NamedTuple):
     hits: Callable[[Run, Struck], int]
     networked: bool = False
     failing_over: bool = False
+    clocked: bool = False
     timeout: str = "2"
     pause: float = 0.02
 
@@ -170,6 +175,31 @@ async def jump_clock(_: Place, run: Run) -> Struck:
     return Struck(since, since)
 
 
+async def jump_servers_clock(place: Clocked, run: Run) -> Struck:
+    """The server's clock jumps, while a bot that holds a session is dead.
+
+    It goes forth and back, and back and forth. The session must be free within the lease's term.
+    """
+    ahead = (HOUR, 0.0, -HOUR, 0.0)[len(run.struck) % 4]
+    user = USERS[len(run.struck) % len(USERS)]
+    dead, next_one = (
+        Lease(session_id=f"test:{user}", token=f"{new_version():x}", term=TERM, closely=True)
+        for _ in range(2)
+    )
+    store = open_store(place.url(0))
+    assert isinstance(store, LeasedStore)
+    async with store:
+        async with asyncio.timeout(TERM + LADEN):
+            await taken(store, dead)
+        since = now()
+        await asyncio.to_thread(place.clock.set, ahead)
+        until = now()
+        async with asyncio.timeout(TERM + LADEN):
+            await taken(store, next_one)
+        await store.release(next_one.session_id, next_one)
+    return Struck(since, until)
+
+
 FAULTS = {
     "server": Fault("server SIGKILL and restart", kill_server, Run.failed_under_way, pause=0.004),
     "before": Fault("cut before apply", cut_before, Run.failed_under_way, networked=True),
@@ -185,6 +215,13 @@ FAULTS = {
         "primary failover", fail_over, Run.failed_under_way, failing_over=True, pause=0.01
     ),
     "clock": Fault("clock jump of an hour, both ways", jump_clock, Run.turns_under_way, pause=0.05),
+    "servers": Fault(
+        "the server's clock jumps by an hour, both ways",
+        jump_servers_clock,
+        Run.turns_under_way,
+        clocked=True,
+        pause=0.05,
+    ),
 }
 
 IN_PROCESS = "it is in the bot's own process, and ends with it"
@@ -192,6 +229,7 @@ NO_SERVER = "it has no server and no network"
 SERVERS_DISK = "the disk is the server's: what barback sees of it is a server that refuses or ends"
 ONE_COPY = "there is no other copy to fail over to"
 OUTSIDE = "who takes a primary's place is decided outside the server, by tools not at hand here"
+NO_CLOCK = "its leases go by the machine's clock that nobody sets"
 NO_REPLICAS = "the server that stands for MongoDB has no replica sets"
 
 NOT_APPLICABLE = {
@@ -211,6 +249,7 @@ NOT_APPLICABLE = {
         for store in ("Redis", "Redis Cluster", "MongoDB", "PostgreSQL")
         for fault in ("disk", "readonly")
     },
+    **{(store, "servers"): NO_CLOCK for store in ("memory", "file", "SQLite")},
     ("MongoDB", "failover"): NO_REPLICAS,
     ("PostgreSQL", "failover"): OUTSIDE,
 }

@@ -22,13 +22,14 @@ from tests.matrix_worker import NOBODY
 from tests.mongo_servers import MongoServer
 from tests.ports import free_port
 from tests.postgres_servers import PostgresServer
+from tests.server_clocks import Clock, KeptTimes, ServerClock
 from tests.valkey_servers import ValkeyCluster, ValkeySentinel, ValkeyServer, wait_until
 
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-__all__ = ["PLACES", "DiskPlace", "FailingOver", "Place", "Restarting", "kind_of"]
+__all__ = ["PLACES", "Clocked", "DiskPlace", "FailingOver", "Place", "Restarting", "kind_of"]
 
 FIRST = "{test:user0}"  # of the first person's key, which says who keeps it in a Cluster
 DELAY = 0.002  # seconds that the network takes one way, so that something is always under way
@@ -43,16 +44,25 @@ class Place(ABC):
     - `disk`: the folder of what rests on a disk of this machine.
     - `proxies`: of the network between each worker and it; the same ones in two workers' lists
       if they share them.
+    - `clock`: the one its servers go by, if it is `clocked`.
     """
 
     settings: ClassVar[str]
 
     def __init__(
-        self, folder: Path, *, networked: bool, timeout: str, disk: Path | None = None
+        self,
+        folder: Path,
+        *,
+        networked: bool,
+        timeout: str,
+        disk: Path | None = None,
+        clocked: bool = False,
     ) -> None:
         self.folder = folder
         self.disk = disk or folder
         self.networked = networked
+        self.clocked = clocked
+        self.clock: Clock | None = None
         self.timeout = timeout
         self.proxies: list[list[FaultProxy]] = [[], []]
         self._stack = AsyncExitStack()
@@ -63,6 +73,13 @@ class Place(ABC):
 
     async def start(self, stack: AsyncExitStack) -> None:  # noqa: B027 - some need nothing
         """Bring it up; `stack` takes it down."""
+
+    def own_clock(self, stack: AsyncExitStack) -> ServerClock | None:
+        """A clock for its servers, which must end before it does."""
+        if not self.clocked:
+            return None
+        self.clock = clock = stack.enter_context(ServerClock())
+        return clock
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
@@ -91,6 +108,15 @@ class FailingOver(Protocol):
 
     async def fail_over(self) -> None:
         """Kill the primary; wait until another has its place, and it has come back below that."""
+
+
+class Clocked(Protocol):
+    """A place with servers whose clock can be set."""
+
+    clock: Clock
+
+    def url(self, worker: int) -> str:
+        """The URL that a worker is to open."""
 
 
 class MemoryPlace(Place):
@@ -172,7 +198,7 @@ class ServerPlace(Place):
     server: ValkeyServer | MongoServer | PostgresServer
 
     async def start(self, stack: AsyncExitStack) -> None:
-        self.server = self.new_server()
+        self.server = self.new_server(stack)
         await asyncio.to_thread(self.server.__enter__)
         stack.push_async_callback(asyncio.to_thread, self.server.__exit__, None, None, None)
         self.own = with_options(own_place(self.server.url), timeout=self.timeout)
@@ -182,7 +208,7 @@ class ServerPlace(Place):
                 self.proxies[number] = [await stack.enter_async_context(proxy)]
 
     @abstractmethod
-    def new_server(self) -> ValkeyServer | MongoServer | PostgresServer:
+    def new_server(self, stack: AsyncExitStack) -> ValkeyServer | MongoServer | PostgresServer:
         """One that has not been started."""
 
     def url(self, worker: int) -> str:
@@ -200,15 +226,17 @@ class ServerPlace(Place):
 class RedisPlace(ServerPlace):
     settings = "valkey-server, `appendonly yes`, `appendfsync always`"
 
-    def new_server(self) -> ValkeyServer:
-        return ValkeyServer(self.folder / "valkey")
+    def new_server(self, stack: AsyncExitStack) -> ValkeyServer:
+        return ValkeyServer(self.folder / "valkey", clock=self.own_clock(stack))
 
 
 class MongoPlace(ServerPlace):
     settings = "SecantusDB, `w=majority`, `j=true`"
 
-    def new_server(self) -> MongoServer:
-        return MongoServer(self.folder / "mongo")
+    def new_server(self, stack: AsyncExitStack) -> MongoServer:
+        server = MongoServer(self.folder / "mongo")
+        self.clock = KeptTimes(server.url)
+        return server
 
     def url(self, worker: int) -> str:
         # Or else the driver would ask the server where it is, and pass by the proxy.
@@ -218,8 +246,8 @@ class MongoPlace(ServerPlace):
 class PostgresPlace(ServerPlace):
     settings = "PostgreSQL, `fsync=on`, `synchronous_commit=on`"
 
-    def new_server(self) -> PostgresServer:
-        return PostgresServer(self.folder)
+    def new_server(self, stack: AsyncExitStack) -> PostgresServer:
+        return PostgresServer(self.folder, clock=self.own_clock(stack))
 
 
 class SentinelPlace(Place):
@@ -257,7 +285,7 @@ class ClusterPlace(Place):
     settings = "three valkey-servers, `appendonly yes`, `appendfsync always`"
 
     async def start(self, stack: AsyncExitStack) -> None:
-        self.cluster = ValkeyCluster(self.folder / "cluster")
+        self.cluster = ValkeyCluster(self.folder / "cluster", clock=self.own_clock(stack))
         hosts = []
         for server in self.cluster.servers if self.networked else []:
             server.port = free_port()

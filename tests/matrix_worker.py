@@ -271,21 +271,14 @@ class Worker:
     async def look(self, user: str) -> Left:
         """What is in a session, which is free at once or when a dead turn's lease has ended."""
         token = f"{new_version():x}"
-        lease = Lease(session_id=f"test:{user}", token=token, term=self.setup.term)
+        lease = Lease(session_id=f"test:{user}", token=token, term=self.setup.term, closely=True)
         async with asyncio.timeout(self.setup.term + 5):  # and what a laden machine needs
-            record = await self.taken(lease)
+            record = await taken(self.store, lease)
         await self.store.release(lease.session_id, lease)
         if record is None:
             return Left(user)
         state = msgspec.json.decode(record.state)
         return Left(user, state["mark"], state["n"], state["born"], record.created_at)
-
-    async def taken(self, lease: Lease) -> Record | None:
-        while True:
-            try:
-                return await self.store.checkout(lease.session_id, lease)
-            except SessionBusy:
-                await asyncio.sleep(0.01)
 
     # Orders.
 
@@ -335,6 +328,15 @@ class Worker:
 def be_nobody(nobody: bool) -> None:  # noqa: FBT001 - it is what the order says
     if os.getuid() == 0:
         os.seteuid(NOBODY if nobody else 0)
+
+
+async def taken(store: LeasedStore, lease: Lease) -> Record | None:
+    """Take a lease as soon as the session is free."""
+    while True:
+        try:
+            return await store.checkout(lease.session_id, lease)
+        except SessionBusy:
+            await asyncio.sleep(0.01)
 
 
 def watch(store: LeasedStore, path: Path) -> None:
