@@ -32,6 +32,7 @@ if sys.version_info < (3, 11):
 ROOT = Path(__file__).resolve().parent
 PINNED = ROOT / "requirements" / "dev.txt"
 BENCH = ROOT / "requirements" / "bench.txt"  # beside those above
+SIDE_BY_SIDE = ("-n", "logical", "--maxprocesses", "4", "--dist", "worksteal")
 PEERS = ROOT / "requirements" / "peers.txt"
 
 
@@ -66,7 +67,7 @@ def chat(arguments: list[str]) -> NoReturn:
 def test(arguments: list[str]) -> int:
     """Run pytest under coverage, which has to start before barback's own pytest plugin."""
     run("coverage", "erase")
-    failed = run("coverage", "run", "-m", "pytest", *arguments)
+    failed = run("coverage", "run", "-m", "pytest", *(arguments or SIDE_BY_SIDE))
     if failed or arguments:  # part of the tests says nothing about the coverage of the whole
         return failed
     return run("coverage", "combine", "--quiet") or run("coverage", "report")

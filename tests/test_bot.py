@@ -47,6 +47,9 @@ class Diary(Channel):
         self.client = {"the": "client"}
         self.sent: list[object] = []
 
+    def __repr__(self) -> str:
+        return f"Diary({self.name!r})"
+
     async def start(self) -> None:
         self.sent.append("start")
 

@@ -193,7 +193,7 @@ def test_sentinels_have_credentials_of_their_own() -> None:
         True,
         None,
         4.5,
-        object(),
+        object,
     ],
     ids=str,
 )
