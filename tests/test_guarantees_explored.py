@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from barback import Bot, CommitUnknown, Context, MemorySessionStore, NotDone, Outcome
-from barback.stores.local import LeaseTable
 from barback.testing.faults import Chances, FaultyStore
 from barback.testing.history import Effect, TurnRecord, check_history
 from barback.testing.interleaving import explore
@@ -55,7 +54,6 @@ class World:
         self.chance = random.Random(seed)
         self.fair = chances == Chances()
         self.inner = MemorySessionStore()
-        self.inner._leases = LeaseTable("memory", asyncio.get_running_loop().time)
         self.stores = [FaultyStore(self.inner, chances, self.chance) for _ in range(2)]
         milliseconds = count(1)
         self.bots = [

@@ -7,7 +7,10 @@ import random
 
 import pytest
 
+from barback import Lease, LeasedStore, MemorySessionStore, SessionBusy
+from barback.stores.local import LeaseTable, leased
 from barback.testing.interleaving import Stuck, explore
+from tests.test_local_leases import Driver
 
 
 def orders(seeds: range) -> list[str]:
@@ -140,3 +143,27 @@ def test_context_variables_stay_with_their_task() -> None:
         await asyncio.gather(*map(keeps, range(5)))
 
     explore(scenario, seeds=range(20))
+
+
+@pytest.mark.parametrize("kind", [MemorySessionStore, Driver])
+def test_leases_end_by_the_clock_of_the_loop(kind: type[MemorySessionStore | Driver]) -> None:
+    ended: list[float] = []
+    usual = LeaseTable.usual_clock
+
+    def lease(token: str) -> Lease:
+        return Lease(session_id="test:tim", token=token, term=30)
+
+    async def scenario() -> None:
+        store: LeasedStore = leased(kind())
+        await store.checkout("test:tim", lease("the dead one"))
+        await asyncio.sleep(29)
+        other = lease("the next one")
+        with pytest.raises(SessionBusy):
+            await store.checkout("test:tim", other)
+        await asyncio.sleep(2)
+        await store.checkout("test:tim", other)
+        ended.append(asyncio.get_running_loop().time())
+
+    explore(scenario, seeds=range(3))
+    assert ended == [31, 31, 31]
+    assert LeaseTable.usual_clock is usual

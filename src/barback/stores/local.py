@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, asynccontextmanager, contextmanager, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from barback.errors import (
     BarbackError,
@@ -18,7 +18,7 @@ from barback.stores import answers
 from barback.stores.base import Lease, LeasedStore, ListedStore, SessionStore
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Iterator, Sequence
     from typing import Self
 
     from barback.record import Record
@@ -29,12 +29,15 @@ __all__ = ["LeaseTable", "LocalLeases", "leased"]
 class LeaseTable:
     """Who holds which session, inside one process. It has an entry for held sessions only.
 
-    `clock` is in seconds and must not go back.
+    `clock` is in seconds and must not go back; `usual_clock` unless given.
     """
 
-    def __init__(self, store: str, clock: Callable[[], float] = time.monotonic) -> None:
+    usual_clock: ClassVar[Callable[[], float]] = time.monotonic
+    """What tables that are made from now on go by: the machine's clock, but for tests."""
+
+    def __init__(self, store: str, clock: Callable[[], float] | None = None) -> None:
         self._store = store
-        self._clock = clock
+        self._clock = LeaseTable.usual_clock if clock is None else clock
         self._held: dict[str, tuple[str, float]] = {}
         self._under_way: dict[str, asyncio.Future[None] | None] = {}
 

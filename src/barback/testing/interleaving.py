@@ -16,6 +16,8 @@ import selectors
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from barback.stores.local import LeaseTable
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
     from contextvars import Context
@@ -41,22 +43,26 @@ def explore(
     An error has a note with the seed that it came with: with `seeds=[that one]` it comes again,
     as long as nothing else than tasks and timers has a part in it (no threads, no connections).
     The numbers of the module `random` come from the seed as well, and the loop's clock starts at 0.
+    The leases of a memory store that the scenario makes, or of a driver of four methods, go by that
+    clock too; `Bot` has a `clock` of its own, which `asyncio.get_running_loop().time` can be.
     Raises `Stuck` where the scenario waits for ever, or longer than `longest`: seconds of its own
     time, a day unless set.
     """
-    before = random.getstate()
+    before, clock = random.getstate(), LeaseTable.usual_clock
     try:
         for seed in seeds:
             random.seed(seed)
             new_loop = partial(_Loop, random.Random(seed), longest)
             try:
                 with asyncio.Runner(loop_factory=new_loop) as runner:
+                    LeaseTable.usual_clock = runner.get_loop().time
                     runner.run(scenario())
             except BaseException as error:
                 error.add_note(f"It came with the seed {seed}: explore(…, seeds=[{seed}]).")
                 raise
     finally:
         random.setstate(before)
+        LeaseTable.usual_clock = clock
 
 
 class _Loop(asyncio.SelectorEventLoop):
