@@ -192,6 +192,28 @@ async def test_an_event_that_was_not_done_is_handled_when_it_comes_again(
         assert await state(store) == '{"n":1}'
 
 
+async def test_a_conversation_in_a_handler_is_a_turn_of_its_own(store: LeasedStore) -> None:
+    """The limit of it all: what it changes elsewhere stays, and is done again with the event."""
+    tries = 0
+
+    async def tell_ann(context: Context) -> None:
+        nonlocal tries
+        tries += 1
+        async with bot.conversation("test:ann") as ann:
+            await plus_one(ann)
+        await plus_one(context)
+        if tries == 1:
+            raise Redeliver
+
+    async with running(store, tell_ann) as bot:
+        with pytest.raises(Redeliver):
+            await bot.handle(event(event_id="1"))
+        for outcome in (Outcome.COMMITTED, Outcome.DUPLICATE):
+            assert await bot.handle(event(event_id="1")) is outcome
+        assert await state(store) == '{"n":1}'
+        assert await state(store, "test:ann") == '{"n":2}'
+
+
 async def test_what_a_session_remembers_of_events_is_bounded(store: LeasedStore) -> None:
     async with running(store, plus_one) as bot:
         for number in range(100):

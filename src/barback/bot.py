@@ -252,7 +252,9 @@ class Bot:
 
         For reminders, payment webhooks, hand-over. The same queue, lease and commit as for an
         event; `context.event` is of the kind "conversation" and has nothing in it. What the block
-        raises is the caller's: nothing is committed then.
+        raises is the caller's: nothing is committed then. It has no id: what asks for it again
+        does it again. Inside a handler it is a turn of its own all the same, and stays committed
+        where the handler's is not.
 
         Raises `TurnDeadlock` inside a turn of the same session, and what `handle` raises.
         """
