@@ -208,7 +208,7 @@ FAULTS = {
         "stall longer than the lease", stall, Run.failed_or_outlasted, networked=True, timeout="1"
     ),
     "killed": Fault("client SIGKILL at every step", None, Run.turns_under_way),
-    "stopped": Fault("client SIGSTOP past the lease", stop_client, Run.turns_under_way, pause=0.05),
+    "stopped": Fault("client SIGSTOP past the lease", stop_client, Run.turns_overtaken, pause=0.05),
     "disk": Fault("full disk", fill_disk, Run.failed_meanwhile),
     "readonly": Fault("read-only folder", forbid, Run.failed_or_refused),
     "failover": Fault(

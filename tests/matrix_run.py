@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
 
-from barback.testing.history import Effect, History, HistoryError, TurnRecord, check_history
+from barback.testing.history import NEVER, Effect, History, HistoryError, TurnRecord, check_history
 from tests.matrix_worker import (
     OUTAGES,
     REMEMBERED,
@@ -223,6 +223,21 @@ class Run:
         """Turns whose handler had begun when it came, and which had not ended when it was over."""
         return sum(
             turn.ran and turn.began < struck.since and turn.ended >= struck.until
+            for turn in self.turns()
+        )
+
+    def turns_overtaken(self, struck: Struck) -> int:
+        """Those of them that had lost their session to another by then.
+
+        Nobody takes over from a bot that is alone: of its turns, all.
+        """
+        if len(self.workers) == 1:
+            return self.turns_under_way(struck)
+        return sum(
+            turn.ran
+            and turn.began < struck.since
+            and struck.until <= turn.ended < NEVER
+            and turn.effect is Effect.NONE
             for turn in self.turns()
         )
 
