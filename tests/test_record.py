@@ -146,9 +146,11 @@ def test_what_is_no_record_is_unreadable(garbage: bytes) -> None:
 
 def test_an_unreadable_record_tells_no_secret() -> None:
     secret = fields_of(record_of(b'{"password":"hunter2"}'), version="hunter2")
-    with pytest.raises(SessionUnreadable) as raised:
-        Record.decode(secret, session_id=TIM)
-    assert "hunter2" not in f"{raised.value!r} {raised.value} {raised.value.__cause__}"
+    for data in (secret, b'{"id":"hunter2\xff"}', b'{"state":{"password":"hunter2\xff"}}'):
+        with pytest.raises(SessionUnreadable) as raised:
+            Record.decode(data, session_id=TIM)
+        error, cause = raised.value, raised.value.__cause__
+        assert "hunter2" not in f"{error!r} {error} {cause!r} {cause}"
 
 
 @given(st.binary())

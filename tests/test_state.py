@@ -616,6 +616,13 @@ def test_a_state_that_cannot_be_read_is_an_error_and_no_new_state(data: bytes) -
     assert raised.value.__cause__ is not None
 
 
+def test_a_state_that_cannot_be_read_tells_nothing_of_what_is_in_it() -> None:
+    with pytest.raises(SessionUnreadable) as raised:
+        decode_state(b'{"password":"hunter2\xff"}', "test:tim")
+    error, cause = raised.value, raised.value.__cause__
+    assert "hunter2" not in f"{error!r} {error} {cause!r} {cause}"
+
+
 def test_a_state_that_nobody_looked_at_is_not_even_decoded() -> None:
     draft = Draft(b"unreadable", InitialState(None), "test:tim", None)
     assert draft.changed() is None

@@ -182,3 +182,8 @@ class SessionUnreadable(NotDone, ValueError):
 
 class SessionTooNew(SessionUnreadable):
     """A record was written by a newer version of the code, and is not relabelled by an older."""
+
+
+def without_bytes(error: Exception) -> Exception:
+    """A decoder's error as a cause: one that keeps the bytes it was given is its words alone."""
+    return ValueError(str(error)) if isinstance(error, UnicodeDecodeError) else error

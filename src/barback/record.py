@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from barback.errors import InvalidSessionId, SessionTooNew, SessionUnreadable
+from barback.errors import InvalidSessionId, SessionTooNew, SessionUnreadable, without_bytes
 from barback.seen import Seen
 
 __all__ = ["FORMAT_JSON", "MAX_ID_BYTES", "NEVER", "Record", "check_session_id", "new_version"]
@@ -99,7 +99,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
                 f"The record of session {session_id!r} cannot be read. It is left as it is: "
                 f"restore it from a copy, or destroy the session to let it start anew."
             )
-            raise SessionUnreadable(message, session_id=session_id, store=store) from error
+            cause = without_bytes(error)
+            raise SessionUnreadable(message, session_id=session_id, store=store) from cause
         if wire.id != session_id:
             message = f"The record found for session {session_id!r} belongs to another session."
             raise SessionUnreadable(message, session_id=session_id, store=store)

@@ -14,7 +14,13 @@ from typing import Any, Final
 
 import msgspec
 
-from barback.errors import ConfigurationError, SessionUnreadable, StateValueError, TurnEnded
+from barback.errors import (
+    ConfigurationError,
+    SessionUnreadable,
+    StateValueError,
+    TurnEnded,
+    without_bytes,
+)
 
 __all__ = ["MAX_DEPTH", "Draft", "InitialState", "State", "checked", "decode_state", "encode_state"]
 
@@ -153,7 +159,7 @@ def decode_state(data: bytes, session_id: str) -> State:
             f"The state of session {session_id!r} cannot be read. It is left as it is: restore it "
             f"from a copy, or destroy the session to let it start anew."
         )
-        raise SessionUnreadable(message, session_id=session_id) from error
+        raise SessionUnreadable(message, session_id=session_id) from without_bytes(error)
 
 
 def _is_sound(state: State) -> bool:
