@@ -191,6 +191,13 @@ MUTATIONS = [
         TURNS,
     ),
     Mutation(
+        "an expired session takes the ids of its events along",
+        "commit.py",
+        "seen = {turn_id: now} if read is None else",
+        "seen = {turn_id: now} if kept is None else",
+        TURNS,
+    ),
+    Mutation(
         "events of a session run in any order",
         "queue.py",
         "            place = line.popleft()",

@@ -31,7 +31,7 @@ from barback.stores.url import open_store
 from barback.testing import Clock
 from barback.testing.contract_tools import peek
 from barback.testing.faults import Chances, FaultyStore
-from tests.every_store import SHARED, own_url
+from tests.every_store import SHARED, own_url, with_options
 from tests.scripted import event, nothing_left
 
 TIM = "test:tim"
@@ -296,6 +296,18 @@ async def test_a_session_that_has_expired_is_a_new_one(url: str) -> None:
         clock.advance(days=380)
         await bot.handle(event())
         assert await state(store) == '{"n":1}'
+
+
+async def test_an_event_is_known_again_after_its_session_has_expired(url: str) -> None:
+    clock = Clock()
+    store = leased(open_store(with_options(url, expires_in="1")))
+    async with running(store, plus_one, clock=clock) as bot:
+        await bot.handle(event(event_id="1"))
+        clock.advance(minutes=3)
+        assert await bot.handle(event(event_id="2")) is Outcome.COMMITTED
+        assert await state(store) == '{"n":1}'
+        for event_id in ("1", "2"):
+            assert await bot.handle(event(event_id=event_id)) is Outcome.DUPLICATE
 
 
 # 8. Shutdown.
