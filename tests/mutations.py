@@ -34,7 +34,7 @@ EXPLORED = "tests/test_guarantees_explored.py"
 OVERLOAD = "tests/test_overload.py -k 'not million'"
 TURNS = "tests/test_guarantees.py"
 REDELIVERY = "tests/test_redelivery.py -k sqlite"
-MATRIX = "tests/fault_cells.py -k"  # and the name of a cell
+MATRIX = "tests/test_fault_cells.py -k"  # and the name of a cell
 
 
 @dataclass(frozen=True)

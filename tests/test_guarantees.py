@@ -1,6 +1,6 @@
 """What barback promises, on every store, from outside: a bot, its events, and what is kept.
 
-docs/guarantees.md says which test is which promise's. Faults are in fault_cells.py, and
+docs/guarantees.md says which test is which promise's. Faults are in test_fault_cells.py, and
 interleavings in test_guarantees_explored.py.
 """
 

@@ -1,7 +1,6 @@
 """The fault matrix in its short form: a test for each store and fault (see fault_matrix.py).
 
-Three to four minutes of faults by chance. They run when they are asked for, by this file's name or
-by `python3 dev.py guarantees --quick`, and not among all tests.
+`python3 dev.py guarantees` runs it in full, and renews the tables in docs/guarantees.md.
 """
 
 from __future__ import annotations
