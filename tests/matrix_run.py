@@ -55,6 +55,9 @@ ANSWERED = 90.0  # seconds within which an order must have been carried out
 PROGRESS = 25  # turns that each worker is to end between two faults
 TWICE = 20  # events of each user, the last ones, that are delivered again when all is over
 
+# Coverage writes a file at a process's end, which one whose user has become nobody cannot.
+UNMEASURED = {name: value for name, value in os.environ.items() if "COVERAGE" not in name}
+
 
 class Struck(NamedTuple):
     """When a fault came, and when it was over; how many bots could not start meanwhile."""
@@ -119,6 +122,7 @@ async def start(setup: Setup) -> Process:
             stdout=asyncio.subprocess.PIPE,
             stderr=log,
             limit=1 << 24,
+            env=UNMEASURED,
         )
     return Process(setup, started)
 
