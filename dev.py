@@ -10,6 +10,8 @@ python3 dev.py bench [ARGS]  measure barback beside its peers (benchmarks/README
 python3 dev.py costs [ARGS]  count what a turn costs (docs/performance.md)
 python3 dev.py guarantees [--quick] [--disk=FOLDER] [STORE or FAULT...]
                              let faults strike every store (docs/guarantees.md)
+python3 dev.py soak [STORE...]
+                             what memory a million turns leave in use
 python3 dev.py mutate [NAME...]
                              break the turn, and see the guarantees' tests fail
 """
@@ -35,6 +37,14 @@ BENCH = ROOT / "requirements" / "bench.txt"  # beside those above
 SIDE_BY_SIDE = ("-n", "logical", "--maxprocesses", "4", "--dist", "worksteal")
 PEERS = ROOT / "requirements" / "peers.txt"
 
+# What shows something that the documents tell, and renews it there.
+SHOWING = {
+    "costs": ("-m", "benchmarks.costs"),
+    "guarantees": ("-m", "tests.fault_matrix"),
+    "soak": ("-m", "tests.soak"),
+    "mutate": ("tests/mutations.py",),
+}
+
 
 def main(arguments: list[str]) -> int:
     """Run the command that the arguments name."""
@@ -45,12 +55,8 @@ def main(arguments: list[str]) -> int:
         return test(rest)
     if command == "bench":
         bench(rest)
-    if command == "costs":
-        return costs(rest)
-    if command == "guarantees":
-        return run("python", "-m", "tests.fault_matrix", *rest)
-    if command == "mutate":
-        return run("python", "tests/mutations.py", *rest)
+    if command in SHOWING:
+        return run("python", *SHOWING[command], *rest)
     plain = {"lint": lint, "types": types, "check": check}
     if command in plain and not rest:
         return plain[command]()
@@ -101,11 +107,6 @@ def bench(arguments: list[str]) -> NoReturn:
     python = environment(".venv-bench", *pins, ["--no-deps", "-e", "."])
     os.chdir(ROOT)
     become([str(python), "-m", "benchmarks", *arguments])
-
-
-def costs(arguments: list[str]) -> int:
-    """Count what a turn costs, where the tests do."""
-    return run("python", "-m", "benchmarks.costs", *arguments)
 
 
 def become(command: list[str]) -> NoReturn:

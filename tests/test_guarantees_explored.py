@@ -168,15 +168,21 @@ def test_beyond_the_window_of_ids_too_nothing_is_told_that_is_not_so(weather: st
     told_of(weather, told, faults)
 
 
-def test_a_copy_on_its_way_does_not_arrive_after_its_turn_was_told_not_done() -> None:
-    """Commits are late, and so is what gives their lease back: nothing is told too early."""
+LATE = Chances(late=0.7, lateness=0.2)
+AFTERWARDS = {
+    "what gives its lease back is late too": {"release": Chances(slow=0.7, lateness=0.2)},
+    "its lease is not given back": {"release": Chances(refused=0.4)},
+    "its lease is taken again": {"checkout": Chances(late=0.2, lateness=0.5)},
+}
+
+
+@pytest.mark.parametrize("meanwhile", AFTERWARDS)
+def test_a_copy_on_its_way_does_not_arrive_after_its_turn_was_told_not_done(meanwhile: str) -> None:
+    """Commits are late, and so is what would fence them off: nothing is told too early."""
     told: Counter[str] = Counter()
     faults: Counter[str] = Counter()
-    late = {
-        "commit": Chances(late=0.7, lateness=0.2),
-        "release": Chances(slow=0.7, lateness=0.2),
-    }
-    explore(scenario(late, told, faults, cancels=False), seeds=SEEDS)
+    weather = {"commit": LATE, **AFTERWARDS[meanwhile]}
+    explore(scenario(weather, told, faults, cancels=False), seeds=SEEDS)
     assert told["SessionStoreUnavailable"] > len(SEEDS)
     assert faults["unheard LeaseLost"] > len(SEEDS)  # a copy that came when it was over
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 from collections import Counter
 from typing import Any
 
@@ -167,54 +165,3 @@ async def test_a_store_that_is_away_is_no_reason_to_pile_up() -> None:
             with pytest.raises(SessionStoreUnavailable):
                 await bot.handle(event())
         assert nothing_left(bot)
-
-
-SOAK = """\
-import asyncio, gc, sys
-from barback import Bot, Event, User
-
-TURNS, PEOPLE = int(sys.argv[1]), int(sys.argv[2])
-bot = Bot(initial_state={"n": 0})
-
-
-@bot.on_event
-async def count(context):
-    context.set_state(n=context.state["n"] + 1)
-
-
-async def main():
-    numbers = iter(range(TURNS))
-
-    async def worker():
-        for number in numbers:
-            user = User(str(number * 7919 % PEOPLE))
-            await bot.handle(Event(channel="test", user=user, id=str(number)))
-            if number % (TURNS // 10) == TURNS // 10 - 1:
-                gc.collect()
-                print(sys.getallocatedblocks(), flush=True)
-
-    async with bot:
-        await asyncio.gather(*(worker() for _ in range(64)))
-
-
-asyncio.run(main())
-"""
-
-
-@pytest.mark.timeout(300)
-def test_a_million_turns_of_many_people_leave_no_more_than_a_hundred_thousand_did(
-    record_property: Any,
-) -> None:
-    """The memory store holds 10,000 sessions by then; nothing else may grow."""
-    done = subprocess.run(
-        [sys.executable, "-c", SOAK, "1000000", "100000"],
-        capture_output=True,
-        text=True,
-        timeout=280,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    blocks = [int(line) for line in done.stdout.split()]
-    record_property("blocks", blocks)
-    assert len(blocks) == 10
-    assert max(blocks[1:]) <= blocks[0] * 1.02, blocks
