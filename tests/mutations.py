@@ -132,6 +132,39 @@ MUTATIONS = [
         "",
     ),
     Mutation(
+        "an outage while a commit is fenced off is taken for its end",
+        "commit.py",
+        "        except NotDone:\n            raise self._unknown(turn) from lost\n",
+        "        except NotDone:\n            return\n",
+    ),
+    Mutation(
+        "a look that went unheard is taken not to have taken the lease again",
+        "commit.py",
+        "            if untouched and not unheard:\n",
+        "            if untouched:\n",
+    ),
+    Mutation(
+        "a lease that was lost is handed on",
+        "turn.py",
+        "            and not turn.lost\n",
+        "",
+        TURNS,
+    ),
+    Mutation(
+        "a lease handed to one that has gone is not given back",
+        "turn.py",
+        "        self._operations.start(self.store.release(lease.session_id, lease))\n",
+        "        del lease\n",
+        TURNS,
+    ),
+    Mutation(
+        "one that is cancelled as it is called keeps its place",
+        "queue.py",
+        "            if _called(place):",
+        "            if False:",
+        TURNS,
+    ),
+    Mutation(
         "whoever waits longest is forgotten",
         "queue.py",
         "            if not place.done():\n                place.set_result(handed)\n",
@@ -261,6 +294,14 @@ MUTATIONS = [
         "AND {holder} = $2::text AND version IS NOT DISTINCT FROM $3::bigint",
         "AND ($2::text IS NOT NULL OR $3::bigint IS NULL)",
         f"{MATRIX} PostgreSQL-stopped",
+    ),
+    Mutation(
+        "PostgreSQL takes many commits at once of whoever sends them",
+        "stores/postgres/sql.py",
+        " AND {holder} = asked.token\n"
+        "        AND session.version IS NOT DISTINCT FROM asked.read\n",
+        "\n",
+        f"{TURNS} -k postgres",
     ),
     Mutation(
         "Redis calls a commit refused whose answer was lost",

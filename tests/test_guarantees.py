@@ -14,6 +14,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from barback import (
@@ -32,7 +33,7 @@ from barback.testing import Clock
 from barback.testing.contract_tools import peek
 from barback.testing.faults import Chances, FaultyStore
 from tests.every_store import SHARED, own_url, with_options
-from tests.scripted import event, nothing_left
+from tests.scripted import event, nothing_left, until
 
 TIM = "test:tim"
 Opened = Callable[..., AbstractAsyncContextManager[Bot]]
@@ -51,9 +52,15 @@ def store(url: str) -> LeasedStore:
 
 
 @asynccontextmanager
-async def running(store: LeasedStore, handler: Any, **options: Any) -> AsyncIterator[Bot]:
-    """A bot on the store, from whose end nothing is left: no turn, no lease."""
+async def running(
+    store: LeasedStore, handler: Any, *, term: float = 30.0, **options: Any
+) -> AsyncIterator[Bot]:
+    """A bot on the store, from whose end nothing is left: no turn, no lease.
+
+    `term`: seconds of a lease.
+    """
     bot = Bot(session_store=store, **{"initial_state": {"n": 0}, **options})
+    bot._rules = msgspec.structs.replace(bot._rules, lease_term=term)
     bot.on_event(handler)
     async with store, bot:
         yield bot
@@ -281,6 +288,54 @@ async def test_a_turn_whose_session_was_destroyed_writes_nothing(store: LeasedSt
         assert await state(store) == ""
 
 
+async def test_of_many_that_commit_at_once_those_do_whose_session_it_still_is(
+    store: LeasedStore,
+) -> None:
+    people = [f"user{number}" for number in range(30)]
+    destroyed, taken_over = people[::3], people[1::3]
+    inside = 0
+    go = asyncio.Event()
+
+    async def wait(context: Context) -> None:
+        nonlocal inside
+        await plus_one(context)
+        inside += 1
+        await go.wait()
+
+    async with running(store, wait) as bot, running(store, plus_one) as other:
+        turns = [asyncio.create_task(bot.handle(event(user))) for user in people]
+        await until(lambda: inside == len(people))
+        for user in destroyed + taken_over:
+            await store.destroy(f"test:{user}", None)
+        for user in taken_over * 2:
+            await other.handle(event(user))
+        go.set()
+        told = await asyncio.gather(*turns, return_exceptions=True)
+        for user, outcome in zip(people, told, strict=True):
+            lost = user in destroyed + taken_over
+            assert isinstance(outcome, LeaseLost) if lost else outcome is Outcome.COMMITTED
+            left = "" if user in destroyed else '{"n":2}' if user in taken_over else '{"n":1}'
+            assert await state(store, f"test:{user}") == left
+
+
+async def test_who_waits_behind_one_that_loses_its_session_does_not_lose_it_too(
+    store: LeasedStore,
+) -> None:
+    async def lose(context: Context) -> None:
+        await plus_one(context)
+        if context.event.text == "lose":
+            await store.destroy(TIM, None)
+            await asyncio.get_running_loop().create_future()  # until it is told
+
+    async with running(store, lose, term=0.3) as bot:
+        first = asyncio.create_task(bot.handle(event(text="lose")))
+        second = asyncio.create_task(bot.handle(event()))
+        with pytest.raises(LeaseLost):
+            await first
+        assert await second is Outcome.COMMITTED
+        assert await state(store) == '{"n":1}'
+
+
 # Expiry.
 
 
@@ -363,6 +418,26 @@ async def test_a_delivery_that_is_cancelled_at_any_moment_leaves_its_session_fre
             ended[turn.cancelled()] += 1
             await settled(store)
     assert ended[True] >= 5
+
+
+@pytest.mark.parametrize("behind", [0, 1])
+async def test_who_is_cancelled_as_it_is_called_keeps_nobody_waiting(
+    store: LeasedStore, behind: int
+) -> None:
+    async with running(store, plus_one) as bot:
+
+        async def handle_and_cancel() -> None:
+            await bot.handle(event())
+            second.cancel()  # in the very step in which it has been called
+
+        first = asyncio.create_task(handle_and_cancel())
+        second = asyncio.create_task(bot.handle(event()))
+        others = [asyncio.create_task(bot.handle(event())) for _ in range(behind)]
+        await asyncio.wait([first, second])
+        assert second.cancelled()
+        async with asyncio.timeout(10):
+            assert await asyncio.gather(*others) == [Outcome.COMMITTED] * behind
+        assert await settled(store) == f'{{"n":{1 + behind}}}'
 
 
 async def settled(store: LeasedStore) -> str:
