@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from barback import Bot, CommitUnknown, Context, MemorySessionStore, NotDone, Outcome
+from barback import (
+    Bot,
+    CommitUnknown,
+    Context,
+    MemorySessionStore,
+    NotDone,
+    Outcome,
+    Redeliver,
+)
 from barback.testing.faults import Chances, FaultyStore
 from barback.testing.history import Effect, TurnRecord, check_history
 from barback.testing.interleaving import explore
@@ -210,6 +218,40 @@ def test_a_cancelled_turn_changes_nothing_any_more_once_it_is_over() -> None:
 
     explore(play, seeds=SEEDS)
     assert changed[True] > len(SEEDS) / 2
+
+
+def test_a_conversation_of_which_nobody_knows_fails_the_handler_it_is_in() -> None:
+    """Of the handler's own turn it is known: nothing was committed. `on_error` may ask for more."""
+
+    async def play() -> None:
+        inner = MemorySessionStore()
+        away = {"commit": Chances(late=1.0), "release": Chances(refused=1.0)}
+        store = FaultyStore(inner, away, random.Random(random.getrandbits(32)))
+        failed: list[Exception] = []
+
+        async def tell_ann(context: Context) -> None:
+            context.set_state(n=1)
+            async with bot.conversation("test:ann") as ann:
+                ann.set_state(n=ann.state["n"] + 1)
+
+        async def again(_: Context, error: Exception) -> None:
+            failed.append(error)
+            if len(failed) == 2:
+                raise Redeliver
+
+        async with Bot(session_store=store, initial_state={"n": 0}) as bot:
+            bot.on_event(tell_ann)
+            bot.on_error(again)
+            assert await bot.handle(event(event_id="1")) is Outcome.FAILED
+            with pytest.raises(Redeliver):
+                await bot.handle(event(event_id="1"))
+        await store.close()
+        for error in failed:
+            assert isinstance(error, CommitUnknown)
+            assert error.session_id == "test:ann"
+        assert inner._records.keys() == {"test:ann"}
+
+    explore(play, seeds=SEEDS)
 
 
 async def change(context: Context) -> None:

@@ -256,6 +256,9 @@ class Bot:
         does it again. Inside a handler it is a turn of its own all the same, and stays committed
         where the handler's is not.
 
+        Of a `CommitUnknown` that a handler lets out, its own turn is failed, not unknown: nothing
+        of that was committed. Where the event is to come again, raise `Redeliver` instead.
+
         Raises `TurnDeadlock` inside a turn of the same session, and what `handle` raises.
         """
         turns = self._running()

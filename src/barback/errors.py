@@ -140,7 +140,11 @@ class ListingUnsupported(BarbackError, TypeError):
 
 
 class CommitUnknown(BarbackError, ConnectionError):
-    """The answer to a commit was lost, and it cannot be found out whether it was applied."""
+    """The answer to a commit was lost, and it cannot be found out whether it was applied.
+
+    Out of `Bot.handle` it is about the event's own turn. Out of a conversation that a handler has
+    opened it is about that, and fails the handler as any exception does: `Outcome.FAILED`.
+    """
 
 
 class NotDone(BarbackError):
