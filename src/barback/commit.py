@@ -223,7 +223,11 @@ def _id_of(turn: Turn, version: int) -> str:
 
 
 def _is_own(record: Record, stored: Record, turn_id: str) -> bool:
-    """Whether the turn that `stored` remembers under this id is the one that wrote `record`."""
+    """Whether the turn that `stored` remembers under this id is the one that wrote `record`.
+
+    Once other turns have followed only its time is left to tell. A second commit of the same
+    event, which waits for the lease of the first, has the same one only by a clock that differs.
+    """
     if stored.version == record.version:
         return True
     try:
