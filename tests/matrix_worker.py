@@ -49,6 +49,7 @@ PATIENCE = 30.0  # seconds within which a bot has said what became of an event
 REMEMBERED = 5000  # ids of events, more than a person has in a run
 AT_ONCE = 200  # events, which is fewer than may wait for one session
 NOBODY = 65534  # the user without rights
+HURRY = 0.1  # seconds after which at most one who hangs up has done so
 FAILS = "fails"  # what an event carries whose handler is to fail
 BIG = 2_500_000  # bytes of a state for which there is no room
 
@@ -60,6 +61,7 @@ class Setup(msgspec.Struct):
 
     - `term`: seconds of a lease. - `pause`: seconds between two events of a person, at most.
     - `remembered`: how many ids of events a session keeps. - `unprivileged`: as `BeNobody`.
+    - `cancelled`: how likely a delivery is to be cancelled, within `HURRY` seconds, from 0 to 1.
     """
 
     url: str
@@ -70,6 +72,7 @@ class Setup(msgspec.Struct):
     pause: float = 0.02
     remembered: int = REMEMBERED
     unprivileged: bool = False
+    cancelled: float = 0.0
 
 
 class Talk(msgspec.Struct, tag=True):
@@ -251,8 +254,21 @@ class Worker:
 
     async def redeliver(self, user: str, event_id: str) -> None:
         """As a platform does: until it is answered, and now and then once more."""
-        while not await self.deliver(user, event_id):
+        while not await self.deliver_or_hang_up(user, event_id):
             await asyncio.sleep(self.chance.uniform(0, 0.05))
+
+    async def deliver_or_hang_up(self, user: str, event_id: str) -> bool:
+        """Deliver, or cancel that in its middle; whether it need not come again."""
+        if self.chance.random() >= self.setup.cancelled:
+            return await self.deliver(user, event_id)
+        delivery = asyncio.create_task(self.deliver(user, event_id))
+        await asyncio.wait([delivery], timeout=self.chance.uniform(0, HURRY))
+        delivery.cancel()
+        await asyncio.wait([delivery])
+        if delivery.cancelled():
+            self.told["cancelled"] += 1
+            return False
+        return delivery.result()
 
     async def hand(self, order: Hand) -> None:
         done = await self.deliver(order.user, order.event, fails=order.fails)

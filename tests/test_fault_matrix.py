@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from barback.testing.history import NEVER, Effect, HistoryError, TurnRecord
-from tests.fault_matrix import CELLS, DOCUMENT, ROOT, Result, table
+from tests.fault_matrix import CELLS, DOCUMENT, MARKS, ROOT, Result, table
 from tests.matrix_faults import FAULTS, NOT_APPLICABLE
 from tests.matrix_places import PLACES
 from tests.matrix_run import check_left
@@ -27,6 +27,19 @@ def test_the_document_names_tests_that_are_there() -> None:
     named = set(re.findall(r"(?:tests|src)/[\w/]+\.py", DOCUMENT.read_text()))
     assert len(named) > 10
     assert {name for name in named if not (ROOT / name).exists()} == set()
+
+
+def test_the_document_has_a_column_for_each_fault_and_a_row_for_each_store() -> None:
+    text = DOCUMENT.read_text().partition(MARKS[0])[2].partition(MARKS[1])[0]
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")]
+    head, _, *stores = rows[: len(PLACES) + 2]
+    assert head == ["store", *(fault.name for fault in FAULTS.values())]
+    assert [store for store, *_ in stores] == [*PLACES]
+    for store, *cells in stores:
+        for fault, cell in zip(FAULTS, cells, strict=True):
+            assert cell.startswith("–" if (store, fault) in NOT_APPLICABLE else "✓ ")  # noqa: RUF001
+    told = {row[0] for row in rows[len(PLACES) + 2 :]}
+    assert told == {"cell", "---", *map(str, CELLS)}
 
 
 def test_the_table_says_what_is_red_and_what_was_not_run() -> None:
