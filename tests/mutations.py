@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src"
 DOCUMENT = ROOT / "docs" / "guarantees.md"
 MARKS = ("<!-- the mutations begin -->", "<!-- the mutations end -->")
-PATIENCE = 100  # seconds that tests may take: a turn that is broken may hang
+PATIENCE = 200  # seconds that tests may take: a turn that is broken may hang
 
 EXPLORED = "tests/test_guarantees_explored.py"
 OVERLOAD = "tests/test_overload.py"
