@@ -7,6 +7,7 @@ and, with all of them run, puts it into docs/guarantees.md. It ends with 1 if th
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -60,6 +61,8 @@ def soak(what: Soak, *, within: float) -> Curve:
     """Run it in a process of its own, which may take so many seconds."""
     done = subprocess.run(
         [sys.executable, str(WORKER), msgspec.json.encode(what).decode()],
+        # What is measured is memory, and coverage's would be in it.
+        env={name: value for name, value in os.environ.items() if "COVERAGE" not in name},
         capture_output=True,
         text=True,
         timeout=within,
