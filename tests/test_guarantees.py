@@ -327,7 +327,7 @@ async def test_who_waits_behind_one_that_loses_its_session_does_not_lose_it_too(
             await store.destroy(TIM, None)
             await asyncio.get_running_loop().create_future()  # until it is told
 
-    async with running(store, lose, term=0.3) as bot:
+    async with running(store, lose, term=3.0) as bot:  # of which a third passes until it is told
         first = asyncio.create_task(bot.handle(event(text="lose")))
         second = asyncio.create_task(bot.handle(event()))
         with pytest.raises(LeaseLost):
