@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from barback import Bot, ConsoleBot
+from barback.bot import BotOptions
 from barback.channels.console_input import LONGEST, PipedLines
-from barback.console import BotOptions
 
 if sys.platform != "win32":
     import pty
@@ -624,7 +624,7 @@ def test_typed_with_the_output_elsewhere_it_reads_as_through_a_pipe() -> None:
 
 def test_it_takes_every_option_that_a_bot_takes() -> None:
     options = set(inspect.signature(Bot.__init__).parameters) - {"self"}
-    assert options == set(BotOptions.__annotations__)
+    assert options == set(BotOptions.__annotations__) | {"initial_state", "state_type"}
 
 
 def test_its_options_come_to_the_bot() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypedDict, overload
 
 from barback.channels.base import Channel, ServingChannel
 from barback.context import Context
@@ -27,7 +27,7 @@ from barback.options import count, seconds
 from barback.record import MAX_ID_BYTES, check_session_id
 from barback.rules import Rules
 from barback.scope import Scope, check_name, key_function
-from barback.state import InitialState
+from barback.state import InitialState, S, State, type_of
 from barback.stores.base import LeasedStore, SessionStore
 from barback.stores.local import leased
 from barback.stores.memory import MemorySessionStore
@@ -38,24 +38,41 @@ from barback.turn import Outcome, Turn, Turns
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
     from types import TracebackType
-    from typing import Self
+    from typing import Self, Unpack
 
-__all__ = ["Bot", "ErrorHandler", "Handler", "Middleware"]
+__all__ = ["Bot", "BotOptions", "ErrorHandler", "Handler", "Middleware"]
 
-Handler = Callable[[Context], Awaitable[None]]
-ErrorHandler = Callable[[Context, Exception], Awaitable[None]]
-Middleware = Callable[[Context, Handler], Awaitable[None]]
-
-H = TypeVar("H", bound=Handler)
-E = TypeVar("E", bound=ErrorHandler)
-M = TypeVar("M", bound=Middleware)
+Handler = Callable[[Context[S]], Awaitable[None]]
+ErrorHandler = Callable[[Context[S], Exception], Awaitable[None]]
+Middleware = Callable[[Context[S], Handler[S]], Awaitable[None]]
 
 
-class Bot:
+class BotOptions(TypedDict, total=False):
+    """What every bot takes, by keyword, beside its states; `Bot` says what each means."""
+
+    session_store: SessionStore | LeasedStore | str | None
+    channels: Sequence[Channel]
+    scope: Scope
+    namespace: str
+    handler_timeout: float | timedelta | None
+    shutdown_timeout: float | timedelta
+    max_concurrency: int
+    max_waiting: int
+    max_waiting_for_one: int
+    dedupe: Literal["changes", "always"]
+    dedupe_limit: int
+    dedupe_for: float | timedelta
+    clock: Callable[[], float]
+
+
+class Bot(Generic[S]):
     """A bot that remembers whom it talks to.
 
     - `initial_state`: what a new session starts from: a mapping, or a function that returns one.
-      Each session has a copy of its own.
+      Each session has a copy of its own. Or the class of which states are instances: a dataclass,
+      a msgspec Struct, a TypedDict or a pydantic model, which is made without arguments for a new
+      session; or an instance.
+    - `state_type`: that class, where `initial_state` is a function, a mapping or an instance.
     - `session_store`: where sessions rest: a store or its URL. In memory unless set.
     - `channels`: the platforms it is on.
     - `scope`: what a session's key is made of; see `barback.Scope`. The member of a conversation
@@ -78,10 +95,28 @@ class Bot:
     cannot work.
     """
 
+    @overload
+    def __init__(self, *, initial_state: type[S], **options: Unpack[BotOptions]) -> None: ...
+    @overload
+    def __init__(
+        self,
+        *,
+        state_type: type[S],
+        initial_state: S | Mapping[str, Any] | Callable[[], S] | None = None,
+        **options: Unpack[BotOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Bot[State],
+        *,
+        initial_state: Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None = None,
+        **options: Unpack[BotOptions],
+    ) -> None: ...
     def __init__(  # noqa: PLR0913 - a bot's whole policy, by keyword
         self,
         *,
-        initial_state: Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None = None,
+        initial_state: Any = None,
+        state_type: type[S] | None = None,
         session_store: SessionStore | LeasedStore | str | None = None,
         channels: Sequence[Channel] = (),
         scope: Scope = "member",
@@ -117,7 +152,8 @@ class Bot:
         self._closing = False
         self._stack: AsyncExitStack | None = None
         self._shutdown_timeout = seconds(shutdown_timeout, "shutdown_timeout")
-        self._initial = InitialState(initial_state)
+        self._state_type = state_type or type_of(initial_state)
+        self._initial = self._initial_state(initial_state)
         self._store = _leased(session_store)
         self._key = key_function(scope)
         self._prefix = f"{check_name(namespace, 'namespace')}/" if namespace else ""
@@ -125,14 +161,14 @@ class Bot:
         self._channels: dict[str, Channel] = {}
         for channel in channels:
             self.add_channel(channel)
-        self._handler: Handler | None = None
-        self._middleware: list[Middleware] = []
-        self._chain: Handler | None = None
-        self._on_error: ErrorHandler | None = None
+        self._handler: Handler[S] | None = None
+        self._middleware: list[Middleware[S]] = []
+        self._chain: Handler[S] | None = None
+        self._on_error: ErrorHandler[S] | None = None
 
     # Putting it together.
 
-    def on_event(self, handler: H) -> H:
+    def on_event(self, handler: Handler[S]) -> Handler[S]:
         """The bot's handler: `async def handler(context)`. Works as a decorator.
 
         Raises `HandlerRefused` for a second handler, or one that is not `async def`.
@@ -148,7 +184,7 @@ class Bot:
         self._chain = None
         return handler
 
-    def on_error(self, handler: E) -> E:
+    def on_error(self, handler: ErrorHandler[S]) -> ErrorHandler[S]:
         """What is to be done about an exception of the handler.
 
         `async def on_error(context, error)`.
@@ -163,7 +199,7 @@ class Bot:
         self._on_error = handler
         return handler
 
-    def use(self, middleware: M) -> M:
+    def use(self, middleware: Middleware[S]) -> Middleware[S]:
         """Put `async def middleware(context, call_next)` around the handler.
 
         It goes on with `await call_next(context)`. The first that is used is the outermost. Works
@@ -175,10 +211,10 @@ class Bot:
         return middleware
 
     def set_initial_state(
-        self, initial_state: Mapping[str, Any] | Callable[[], Mapping[str, Any]]
+        self, initial_state: S | Mapping[str, Any] | Callable[[], S | Mapping[str, Any]]
     ) -> None:
-        """What sessions start from that are new, or reset, from now on."""
-        self._initial = InitialState(initial_state)
+        """What sessions start from that are new, or reset, from now on. The type stays."""
+        self._initial = self._initial_state(initial_state)
         if self._turns is not None:
             self._turns.initial = self._initial
 
@@ -247,7 +283,7 @@ class Bot:
         return check_session_id(session_id)
 
     @asynccontextmanager
-    async def conversation(self, session_id: str) -> AsyncIterator[Context]:
+    async def conversation(self, session_id: str) -> AsyncIterator[Context[S]]:
         """A turn outside an event: `async with bot.conversation("telegram:42") as context:`.
 
         For reminders, payment webhooks, hand-over. The same queue, lease and commit as for an
@@ -341,18 +377,25 @@ class Bot:
         assert self._on_error is not None  # noqa: S101 - handle has looked
         await self._on_error(self._context(turn), error)
 
+    def _initial_state(self, source: Any) -> InitialState:
+        if self._state_type is None:
+            return InitialState(source)
+        from barback.typed import TypedInitialState  # noqa: PLC0415 - who has no type needs none
+
+        return TypedInitialState(self._state_type, source)
+
     def _stored_id(self, session_id: str) -> str:
         """A session's id, checked, as the store knows it: with the bot's namespace."""
         return check_session_id(f"{self._prefix}{session_id}") if self._prefix else session_id
 
-    def _context(self, turn: Turn) -> Context:
+    def _context(self, turn: Turn) -> Context[S]:
         event = turn.event
         session_id = turn.session_id.removeprefix(self._prefix) if self._prefix else turn.session_id
         return Context(event, turn, turn.draft, session_id, self._channels.get(event.channel))
 
-    def _linked(self) -> Handler:
+    def _linked(self) -> Handler[S]:
         assert self._handler is not None  # noqa: S101 - handle has looked
-        chain: Handler = self._handler
+        chain: Handler[S] = self._handler
         for middleware in reversed(self._middleware):
             chain = partial(_call, middleware, chain)
         return chain
@@ -378,7 +421,7 @@ class Bot:
         store: SessionStore | LeasedStore | str | None,
         channel: Channel,
         clock: Callable[[], float],
-        on_error: Callable[[Context, Exception], Awaitable[None]],
+        on_error: Callable[[Context[Any], Exception], Awaitable[None]],
     ) -> Iterator[None]:
         """For a simulation: another store and clock, one channel for all, an `on_error` at need."""
         self._refuse_while_running("A bot is borrowed")
@@ -397,9 +440,9 @@ class Bot:
 
 
 async def _call(
-    middleware: Middleware,
-    call_next: Handler,
-    context: Context,
+    middleware: Middleware[S],
+    call_next: Handler[S],
+    context: Context[S],
 ) -> None:
     await middleware(context, call_next)
 

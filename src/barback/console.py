@@ -3,44 +3,25 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypedDict
+from typing import TYPE_CHECKING, Any, NoReturn, overload
 
 from barback.bot import Bot, _leased
 from barback.channels.console import COMMANDS, ConsoleChannel
 from barback.errors import ConfigurationError, SessionStoreUnavailable
+from barback.state import S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from datetime import timedelta
     from typing import Unpack
 
-    from barback.channels.base import Channel
-    from barback.scope import Scope
-    from barback.stores.base import LeasedStore, SessionStore
+    from barback.bot import BotOptions
+    from barback.state import State
+    from barback.stores.base import LeasedStore
 
-__all__ = ["BotOptions", "ConsoleBot"]
-
-
-class BotOptions(TypedDict, total=False):
-    """What every bot takes, by keyword; `Bot` says what each means."""
-
-    initial_state: Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None
-    session_store: SessionStore | LeasedStore | str | None
-    channels: Sequence[Channel]
-    scope: Scope
-    namespace: str
-    handler_timeout: float | timedelta | None
-    shutdown_timeout: float | timedelta
-    max_concurrency: int
-    max_waiting: int
-    max_waiting_for_one: int
-    dedupe: Literal["changes", "always"]
-    dedupe_limit: int
-    dedupe_for: float | timedelta
-    clock: Callable[[], float]
+__all__ = ["ConsoleBot"]
 
 
-class ConsoleBot(Bot):
+class ConsoleBot(Bot[S]):
     """A `Bot` on the console channel: a program that is talked to in a terminal or through a pipe.
 
     - `user`: the id of the person who types. Their session is `console:you` unless set.
@@ -51,12 +32,36 @@ class ConsoleBot(Bot):
     error and the talk goes on, unless the bot has an `on_error` of its own.
     """
 
+    @overload
     def __init__(
         self,
         *,
         user: str = "you",
         fallback_methods: bool = False,
+        initial_state: type[S],
         **options: Unpack[BotOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        *,
+        user: str = "you",
+        fallback_methods: bool = False,
+        state_type: type[S],
+        initial_state: S | Mapping[str, Any] | Callable[[], S] | None = None,
+        **options: Unpack[BotOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: ConsoleBot[State],
+        *,
+        user: str = "you",
+        fallback_methods: bool = False,
+        initial_state: Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None = None,
+        **options: Unpack[BotOptions],
+    ) -> None: ...
+    def __init__(
+        self, *, user: str = "you", fallback_methods: bool = False, **options: Any
     ) -> None:
         super().__init__(**options)
         self._console = ConsoleChannel(user=user, fallback_methods=fallback_methods)

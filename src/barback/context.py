@@ -4,26 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic
 
 import msgspec
 
 from barback.errors import CannotSend, StateValueError
 from barback.session import Session
+from barback.state import S
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from barback.channels.base import Channel
     from barback.events import Event
-    from barback.state import Draft, State
+    from barback.state import Draft
     from barback.turn import Turn
 
 __all__ = ["Context"]
 
 
-class Context(msgspec.Struct, eq=False):
+class Context(msgspec.Struct, Generic[S], eq=False):
     """One turn, as its handler sees it: the event, the session and its state, the way to reply.
+
+    `Context[Profile]` is one of a bot whose states are of the class `Profile`.
 
     It ends with the turn. Changing or sending afterwards raises `TurnEnded`; nothing vanishes.
     """
@@ -36,17 +39,22 @@ class Context(msgspec.Struct, eq=False):
     _session: Session | None = None
 
     @property
-    def state(self) -> State:
-        """The session's state: a dict of this turn's own. A change inside it is kept as well."""
+    def state(self) -> S:
+        """The session's state, this turn's own: a dict, or an instance of the bot's type of states.
+
+        A change inside it is kept as well. Raises `SessionUnreadable` for one that was kept, and
+        does not fit its type.
+        """
         draft = self._draft
-        decoded = draft.decoded
+        decoded: S | None = draft.decoded
         return draft.value if decoded is None else decoded
 
     def set_state(self, mapping: Mapping[str, Any] | None = None, /, **changes: Any) -> None:
         """Merge into the state: each key given is set, the others stay.
 
-        Raises `StateValueError` for a value that a session cannot keep, with its path (nothing is
-        changed then), and `TurnEnded` after the turn.
+        Where states have a type, keys are its fields, and values must fit it; a frozen instance is
+        replaced by another. Raises `StateValueError` for a value that a session cannot keep, with
+        its path (nothing is changed then), and `TurnEnded` after the turn.
         """
         if self._draft.closed:
             self._draft.ensure_open(self._session_id)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from itertools import chain
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, is_typeddict
 
 import msgspec
 
@@ -22,10 +22,29 @@ from barback.errors import (
     without_bytes,
 )
 
-__all__ = ["MAX_DEPTH", "Draft", "InitialState", "State", "checked", "decode_state", "encode_state"]
+__all__ = [
+    "MAX_DEPTH",
+    "Draft",
+    "InitialState",
+    "S",
+    "State",
+    "checked",
+    "decode_state",
+    "encode_state",
+    "type_of",
+]
 
 State = dict[str, Any]
 """An untyped state."""
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar  # where a default is known to every type checker
+
+    S = TypeVar("S", default=State)
+else:
+    from typing import TypeVar
+
+    S = TypeVar("S")
 
 MAX_DEPTH: Final = 64
 """How many lists and dicts may stand inside one another, the state itself included."""
@@ -51,7 +70,7 @@ class Draft(msgspec.Struct, eq=False):
     _initial: InitialState
     _session_id: str
     lifetime: int | None
-    decoded: State | None = None
+    decoded: Any = None
     closed: bool = False
 
     @property
@@ -63,8 +82,8 @@ class Draft(msgspec.Struct, eq=False):
         return base
 
     @property
-    def value(self) -> State:
-        """The state as it stands in this turn."""
+    def value(self) -> Any:
+        """The state as it stands in this turn: a `State`, where states have no type."""
         value = self.decoded
         if value is None:
             value = self.decoded = decode_state(self._base or self.base, self._session_id)
@@ -119,7 +138,12 @@ class Draft(msgspec.Struct, eq=False):
 
 
 class InitialState:
-    """What a new session starts from: a mapping, or a function that makes one. Never shared."""
+    """What a new session starts from: a mapping, or a function that makes one. Never shared.
+
+    `draft`: the class of drafts that turns make, which tells what handlers see of a state.
+    """
+
+    draft: type[Draft] = Draft
 
     def __init__(self, source: Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None) -> None:
         if source is None:
@@ -143,6 +167,15 @@ class InitialState:
             message = f"The initial_state function returned {type(made).__name__}, not a mapping."
             raise StateValueError(message)
         return encode_state(made)
+
+
+def type_of(initial_state: object) -> type | None:
+    """The type of states that an `initial_state` tells; None if they are plain dicts."""
+    if isinstance(initial_state, type):
+        plain = issubclass(initial_state, Mapping) and not is_typeddict(initial_state)
+        return None if plain else initial_state
+    plain = initial_state is None or isinstance(initial_state, Mapping) or callable(initial_state)
+    return None if plain else type(initial_state)
 
 
 def encode_state(state: Mapping[str, Any]) -> bytes:

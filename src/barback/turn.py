@@ -101,9 +101,9 @@ class Turn(Guarded):
         self.state = None
         kept = self.kept
         if kept is None:
-            self.draft = Draft(None, initial, self.session_id, None)
+            self.draft = initial.draft(None, initial, self.session_id, None)
         else:
-            self.draft = Draft(kept.state, initial, self.session_id, kept.lifetime)
+            self.draft = initial.draft(kept.state, initial, self.session_id, kept.lifetime)
 
 
 _inside: ContextVar[tuple[Turn, ...]] = ContextVar("barback_turns", default=())
@@ -205,9 +205,9 @@ class Turns:
             turn.now = read_at = int(self._clock() * 1000)
             if record is not None and (record.expires_at is None or record.expires_at > read_at):
                 turn.kept = record
-                draft = Draft(record.state, self.initial, session_id, record.lifetime)
+                draft = self.initial.draft(record.state, self.initial, session_id, record.lifetime)
             else:
-                draft = Draft(None, self.initial, session_id, None)
+                draft = self.initial.draft(None, self.initial, session_id, None)
             turn.draft = draft
         except BaseException:
             await self._give_back(turn)

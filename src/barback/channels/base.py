@@ -31,10 +31,10 @@ class Channel(ABC):
         """Close what `start` opened. The bot calls it when its last turn has ended."""
 
     @abstractmethod
-    async def send_text(self, context: Context, text: str) -> None:
+    async def send_text(self, context: Context[Any], text: str) -> None:
         """Say `text` where `context.address` is, in answer to `context.event`."""
 
-    async def typing(self, context: Context) -> None:  # noqa: B027 - not every platform can
+    async def typing(self, context: Context[Any]) -> None:  # noqa: B027 - not every platform can
         """Show that the bot is about to say something."""
 
     def sender(self, name: str) -> Callable[..., Awaitable[Any]] | None:
@@ -50,7 +50,7 @@ class ServingChannel(Channel):
     """A channel that fetches its events itself, instead of being called with them."""
 
     @abstractmethod
-    async def serve(self, bot: Bot) -> None:
+    async def serve(self, bot: Bot[Any]) -> None:
         """Give the bot its events until there are no more, or until it is cancelled."""
 
 

@@ -61,7 +61,7 @@ class ConsoleChannel(ServingChannel):
         self._input: ConsoleInput | None = None
         self._lost: OSError | None = None
 
-    async def serve(self, bot: Bot) -> None:
+    async def serve(self, bot: Bot[Any]) -> None:
         """Talk until the input ends, or somebody says `/quit`, or nobody listens any more."""
         self._lost = None
         self._input = lines = ConsoleInput(YOU, _hint_at_cut)
@@ -81,7 +81,7 @@ class ConsoleChannel(ServingChannel):
         """Whether standard output could not be written to, other than by its reader's leaving."""
         return self._lost is not None and not isinstance(self._lost, BrokenPipeError)
 
-    async def send_text(self, context: Context, text: str) -> None:  # noqa: ARG002 - one listener
+    async def send_text(self, context: Context[Any], text: str) -> None:  # noqa: ARG002 - one listener
         """Print `text`. Raises `Redeliver` if nobody can read it any more."""
         self._write(_labelled(BOT, text))
 
@@ -98,13 +98,13 @@ class ConsoleChannel(ServingChannel):
         )
         raise AttributeError(message, name=name, obj=self)
 
-    async def show_failure(self, context: Context, error: Exception) -> None:  # noqa: ARG002
+    async def show_failure(self, context: Context[Any], error: Exception) -> None:  # noqa: ARG002
         """An `on_error` that shows what a handler raised, and where."""
         self._show(error)
 
     # The talk.
 
-    async def _talk(self, bot: Bot, lines: ConsoleInput) -> None:
+    async def _talk(self, bot: Bot[Any], lines: ConsoleInput) -> None:
         while self._lost is None:
             try:
                 line = await lines.next()
@@ -124,7 +124,7 @@ class ConsoleChannel(ServingChannel):
             except BarbackError as error:  # not done, or unknown: the next line may fare better
                 self._show(error)
 
-    async def _answer(self, bot: Bot, line: str) -> bool:
+    async def _answer(self, bot: Bot[Any], line: str) -> bool:
         """Carry out a command, or hand the line to the bot; whether to go on."""
         command, _, rest = line.partition(" ")
         match command:
@@ -159,7 +159,7 @@ class ConsoleChannel(ServingChannel):
             channel=self.name, kind=kind, text=text, payload=payload, user=self._user, raw=raw
         )
 
-    async def _show_session(self, bot: Bot) -> None:
+    async def _show_session(self, bot: Bot[Any]) -> None:
         async with bot.conversation(bot.session_id(self._event())) as context:
             session = context.session
             rows = {
@@ -171,18 +171,18 @@ class ConsoleChannel(ServingChannel):
             }
         self._write("".join(f"{name:<14} {value}\n" for name, value in rows.items()))
 
-    async def _show_state(self, bot: Bot) -> None:
+    async def _show_state(self, bot: Bot[Any]) -> None:
         async with bot.conversation(bot.session_id(self._event())) as context:
             state = msgspec.json.encode(context.state, order="deterministic")
         self._write(f"{msgspec.json.format(state).decode()}\n")
 
-    async def _reset(self, bot: Bot) -> None:
+    async def _reset(self, bot: Bot[Any]) -> None:
         async with bot.conversation(bot.session_id(self._event())) as context:
             context.reset_state()
         self._write("The state is the initial state again.\n")
 
     async def _send_as_text(
-        self, name: str, context: Context, /, *args: object, **options: object
+        self, name: str, context: Context[Any], /, *args: object, **options: object
     ) -> None:
         await self.send_text(context, call_as_text(name, args, options))
 

@@ -196,7 +196,7 @@ def counting(store: LeasedStore, namespace: str = "") -> Bot:
     bot = Bot(session_store=store, initial_state={"n": 0, "same": []}, namespace=namespace)
 
     @bot.on_event
-    async def count_one(context: Context) -> None:
+    async def count_one(context: Context[Any]) -> None:
         n = context.state["n"]
         await asyncio.sleep(0)
         context.set_state(n=n + 1)

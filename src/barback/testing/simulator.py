@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack, contextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic
 
 import msgspec
 
@@ -12,6 +12,7 @@ from barback.channels.base import Channel, call_as_text
 from barback.events import Event, User
 from barback.record import new_version
 from barback.scope import check_name
+from barback.state import S
 from barback.testing.clock import Clock
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from barback.bot import Bot
     from barback.context import Context
-    from barback.state import State
     from barback.stores.base import LeasedStore, SessionStore
     from barback.turn import Outcome
 
@@ -41,7 +41,7 @@ class Sent(msgspec.Struct, frozen=True):
     text: str
 
 
-class Simulator:
+class Simulator(Generic[S]):
     """A bot in a world of its own: `async with Simulator(bot) as chat: await chat.say("Hi")`.
 
     Any bot will do, a `ConsoleBot` too, and it need not be made for it. While inside, it runs with
@@ -68,7 +68,7 @@ class Simulator:
 
     def __init__(
         self,
-        bot: Bot,
+        bot: Bot[S],
         *,
         store: SessionStore | LeasedStore | str | None = None,
         clock: Clock | None = None,
@@ -111,7 +111,7 @@ class Simulator:
 
     def person(
         self, name: str, conversation: str | None = None, *, thread: str | None = None
-    ) -> Person:
+    ) -> Person[S]:
         """Somebody to talk as; in a group, if a conversation is named.
 
         `name` is the id of the user, too.
@@ -169,7 +169,7 @@ class Simulator:
             raise LookupError(message)
         return await self.send(self._last)
 
-    async def state(self, *, user: str = "you", conversation: str | None = None) -> State:
+    async def state(self, *, user: str = "you", conversation: str | None = None) -> S:
         """A copy of the state of the session that what `user` says would belong to.
 
         Nothing is written, and looking is no activity. It waits for a turn that is under way.
@@ -185,11 +185,11 @@ class Simulator:
         return f"<Simulator of {self.bot!r}>"
 
 
-class Person:
+class Person(Generic[S]):
     """Somebody who talks to a bot; `Simulator.person` makes one. Several may talk at once."""
 
     def __init__(
-        self, chat: Simulator, name: str, conversation: str | None, thread: str | None
+        self, chat: Simulator[S], name: str, conversation: str | None, thread: str | None
     ) -> None:
         self.name = name
         self._chat = chat
@@ -205,7 +205,7 @@ class Person:
         """Press a button that carries `payload`, and return what the bot says to that."""
         return await self._chat.send(self._event("payload", payload=payload, id=id))
 
-    async def state(self) -> State:
+    async def state(self) -> S:
         """A copy of the state of this person's session; see `Simulator.state`."""
         bot = self._chat.bot
         with suppress(_SeenEnough):
@@ -269,7 +269,7 @@ class _Stage(Channel):
         finally:
             del self._events[id(event)]
 
-    async def send_text(self, context: Context, text: str) -> None:
+    async def send_text(self, context: Context[Any], text: str) -> None:
         """Take down `text`: an answer, or else something said unasked."""
         answers = self._events.get(id(context.event))
         if answers is None:
@@ -282,11 +282,11 @@ class _Stage(Channel):
         return super().sender(name) or partial(self._send_as_text, name)
 
     async def _send_as_text(
-        self, name: str, context: Context, /, *args: object, **options: object
+        self, name: str, context: Context[Any], /, *args: object, **options: object
     ) -> None:
         await self.send_text(context, call_as_text(name, args, options))
 
-    async def keep_error(self, context: Context, error: Exception) -> None:
+    async def keep_error(self, context: Context[Any], error: Exception) -> None:
         """An `on_error` for a bot without: whoever sent the event gets the error."""
         answers = self._events.get(id(context.event))
         if answers is None:  # an event that the test gave to the bot itself
