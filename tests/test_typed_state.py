@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import msgspec
@@ -72,9 +73,9 @@ class AFrozenModel(BaseModel):
     tags: list[str] = []
 
 
-MUTABLE = [AStruct, ADataclass, AModel, AModelDataclass]
-FROZEN = [AFrozenStruct, AFrozenDataclass, AFrozenModel]
-CLASSES = [*MUTABLE, *FROZEN]
+MUTABLE: list[type[Any]] = [AStruct, ADataclass, AModel, AModelDataclass]
+FROZEN: list[type[Any]] = [AFrozenStruct, AFrozenDataclass, AFrozenModel]
+CLASSES: list[type[Any]] = [*MUTABLE, *FROZEN]
 
 every_class = pytest.mark.parametrize("kind", CLASSES)
 every_mutable_class = pytest.mark.parametrize("kind", MUTABLE)
@@ -84,6 +85,10 @@ async def in_a_turn(bot: Bot[Any], act: Callable[[Context[Any]], Any]) -> Any:
     """What `act` returns, given the context of a turn of Tim's."""
     async with bot.conversation("test:tim") as context:
         return act(context)
+
+
+def set_to(changes: dict[str, Any], context: Context[Any]) -> None:
+    context.set_state(changes)
 
 
 @every_class
@@ -408,7 +413,7 @@ async def test_a_model_keeps_its_own_rules() -> None:
         version = store._records["test:tim"].version
         for wrong in ({"name": "Timothy"}, {"limit": 11}):
             with pytest.raises(StateValueError) as refused:
-                await in_a_turn(bot, lambda context, wrong=wrong: context.set_state(wrong))
+                await in_a_turn(bot, partial(set_to, wrong))
             assert "secret" not in str(refused.value)
             assert "Timothy" not in str(refused.value)
         state = await in_a_turn(bot, lambda context: context.state)

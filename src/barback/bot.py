@@ -21,6 +21,7 @@ from barback.errors import (
     HandlerRefused,
     InvalidEvent,
     InvalidSessionId,
+    SessionUnreadable,
 )
 from barback.events import Event
 from barback.options import count, seconds
@@ -28,6 +29,7 @@ from barback.record import MAX_ID_BYTES, check_session_id
 from barback.rules import Rules
 from barback.scope import Scope, check_name, key_function
 from barback.state import InitialState, S, State, type_of
+from barback.states import Migration, States
 from barback.stores.base import LeasedStore, SessionStore
 from barback.stores.local import leased
 from barback.stores.memory import MemorySessionStore
@@ -40,16 +42,18 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self, Unpack
 
-__all__ = ["Bot", "BotOptions", "ErrorHandler", "Handler", "Middleware"]
+__all__ = ["Bot", "BotOptions", "ErrorHandler", "Handler", "Middleware", "UnreadableHandler"]
 
 Handler = Callable[[Context[S]], Awaitable[None]]
 ErrorHandler = Callable[[Context[S], Exception], Awaitable[None]]
+UnreadableHandler = Callable[[SessionUnreadable], Awaitable[bool]]
 Middleware = Callable[[Context[S], Handler[S]], Awaitable[None]]
 
 
 class BotOptions(TypedDict, total=False):
     """What every bot takes, by keyword, beside its states; `Bot` says what each means."""
 
+    schema_version: int
     session_store: SessionStore | LeasedStore | str | None
     channels: Sequence[Channel]
     scope: Scope
@@ -73,6 +77,8 @@ class Bot(Generic[S]):
       a msgspec Struct, a TypedDict or a pydantic model, which is made without arguments for a new
       session; or an instance.
     - `state_type`: that class, where `initial_state` is a function, a mapping or an instance.
+    - `schema_version`: of the shape of states, 0 unless set. Count it up when the shape changes, and
+      say with `migrate` what becomes of older states.
     - `session_store`: where sessions rest: a store or its URL. In memory unless set.
     - `channels`: the platforms it is on.
     - `scope`: what a session's key is made of; see `barback.Scope`. The member of a conversation
@@ -117,6 +123,7 @@ class Bot(Generic[S]):
         *,
         initial_state: Any = None,
         state_type: type[S] | None = None,
+        schema_version: int = 0,
         session_store: SessionStore | LeasedStore | str | None = None,
         channels: Sequence[Channel] = (),
         scope: Scope = "member",
@@ -153,7 +160,7 @@ class Bot(Generic[S]):
         self._stack: AsyncExitStack | None = None
         self._shutdown_timeout = seconds(shutdown_timeout, "shutdown_timeout")
         self._state_type = state_type or type_of(initial_state)
-        self._initial = self._initial_state(initial_state)
+        self._states = States(self._initial_state(initial_state), _version(schema_version))
         self._store = _leased(session_store)
         self._key = key_function(scope)
         self._prefix = f"{check_name(namespace, 'namespace')}/" if namespace else ""
@@ -165,6 +172,7 @@ class Bot(Generic[S]):
         self._middleware: list[Middleware[S]] = []
         self._chain: Handler[S] | None = None
         self._on_error: ErrorHandler[S] | None = None
+        self._on_unreadable: UnreadableHandler | None = None
 
     # Putting it together.
 
@@ -199,6 +207,48 @@ class Bot(Generic[S]):
         self._on_error = handler
         return handler
 
+    def migrate(self, from_version: int) -> Callable[[Migration], Migration]:
+        """What makes a state of one version one of the next: `def migration(state) -> state`.
+
+        It is given the older state as a dict, which it may change, and returns the newer one. When
+        an older session is read, migrations run one after another; what comes of them is committed
+        with the turn. Works as a decorator: `@bot.migrate(1)` is from version 1 to 2. Raises
+        `ConfigurationError` for a second one from a version, or one that is `async def`.
+        """
+        version = _version(from_version)
+
+        def add(migration: Migration) -> Migration:
+            if inspect.iscoroutinefunction(migration) or not callable(migration):
+                message = "A migration is a plain function of a state, `def migration(state)`."
+                raise HandlerRefused(message)
+            if version in self._states.migrations:
+                message = f"The bot has a migration from version {version} already."
+                raise HandlerRefused(message)
+            self._refuse_while_running("A migration is added")
+            self._states.migrations[version] = migration
+            return migration
+
+        return add
+
+    def on_unreadable(self, handler: UnreadableHandler) -> UnreadableHandler:
+        """What is to be done about a session that cannot be read.
+
+        `async def on_unreadable(error) -> bool`; `error` is the `SessionUnreadable` that tells
+        which and why. It is called each time that somebody asks for the session. If it returns
+        True, the record is kept aside, under an id that begins with "unreadable:" and is logged,
+        and the session begins anew. Otherwise, and without such a handler, the error is raised,
+        the event not done, and the record left as it is. So it is in any case where the store
+        cannot make a record of what it holds.
+
+        Works as a decorator. Raises `HandlerRefused` as `on_event` does.
+        """
+        _check_async(handler, "on_unreadable", "async def on_unreadable(error)")
+        if self._on_unreadable is not None:
+            message = "The bot has an on_unreadable already."
+            raise HandlerRefused(message)
+        self._on_unreadable = handler
+        return handler
+
     def use(self, middleware: Middleware[S]) -> Middleware[S]:
         """Put `async def middleware(context, call_next)` around the handler.
 
@@ -214,9 +264,7 @@ class Bot(Generic[S]):
         self, initial_state: S | Mapping[str, Any] | Callable[[], S | Mapping[str, Any]]
     ) -> None:
         """What sessions start from that are new, or reset, from now on. The type stays."""
-        self._initial = self._initial_state(initial_state)
-        if self._turns is not None:
-            self._turns.initial = self._initial
+        self._states.initial = self._initial_state(initial_state)
 
     def add_channel(self, channel: Channel) -> None:
         """Put the bot on one more platform. Raises `ConfigurationError` if it runs, or is there."""
@@ -312,13 +360,14 @@ class Bot(Generic[S]):
     async def __aenter__(self) -> Self:
         """Open the store and the channels. Raises `SessionStoreUnavailable` with a sentence."""
         self._refuse_while_running("A bot is started")
+        self._states.check()
         async with AsyncExitStack() as stack:
             await self._store.acquire()
             stack.push_async_callback(self._store.relinquish)
             for channel in self._channels.values():
                 await channel.start()
                 stack.push_async_callback(channel.stop)
-            turns = Turns(self._store, self._initial, self._rules, self._clock)
+            turns = Turns(self._store, self._states, self._rules, self._clock, self._report)
             await stack.enter_async_context(sweeping(self._store, self._clock))
             self._stack = stack.pop_all()
         self._turns = turns
@@ -383,6 +432,9 @@ class Bot(Generic[S]):
         from barback.typed import TypedInitialState  # noqa: PLC0415 - who has no type needs none
 
         return TypedInitialState(self._state_type, source)
+
+    async def _report(self, error: SessionUnreadable) -> bool:
+        return self._on_unreadable is not None and await self._on_unreadable(error) is True
 
     def _stored_id(self, session_id: str) -> str:
         """A session's id, checked, as the store knows it: with the bot's namespace."""
@@ -459,6 +511,13 @@ def _leased(store: SessionStore | LeasedStore | str | None) -> LeasedStore:
         f"{type(store).__name__}. Derive your driver from barback.SessionStore."
     )
     raise ConfigurationError(message)
+
+
+def _version(version: int) -> int:
+    if type(version) is not int or version < 0:
+        message = f"A version of a schema is a whole number from 0 on, not {version!r}."
+        raise ConfigurationError(message)
+    return version
 
 
 def _check_async(function: Callable[..., Any], what: str, form: str) -> None:

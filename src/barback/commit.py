@@ -7,6 +7,8 @@ import logging
 import random
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from barback.errors import (
     BarbackError,
     CommitUnknown,
@@ -15,7 +17,7 @@ from barback.errors import (
     SessionStoreUnavailable,
     SessionUnreadable,
 )
-from barback.record import NEVER, Record, new_version
+from barback.record import MAX_ID_BYTES, NEVER, Record, new_version
 from barback.seen import Seen
 from barback.stores.base import Lease
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from barback.operations import Operations
     from barback.rules import Rules
+    from barback.states import States
     from barback.stores.base import LeasedStore
     from barback.turn import Turn
 
@@ -42,12 +45,15 @@ class Commits:
     def __init__(
         self,
         store: LeasedStore,
+        states: States,
         operations: Operations,
+        *,
         rules: Rules,
         clock: Callable[[], float],
         lifetime: int | None,
     ) -> None:
         self._store = store
+        self._states = states
         self._operations = operations
         self._rules = rules
         self._clock = clock
@@ -59,6 +65,7 @@ class Commits:
     def record_of(self, turn: Turn) -> Record | None:
         """What to write; None if the session is as it was read, and its expiry far enough."""
         kept, draft, state = turn.kept, turn.draft, turn.state
+        schema = self._states.schema
         lifetime = self._lifetime if draft.lifetime is None else draft.lifetime
         if lifetime == NEVER:
             lifetime = None
@@ -69,7 +76,10 @@ class Commits:
                 turn.failed or not (remember or _expiry_is_due(kept, lifetime, turn.now))
             ):
                 return None
-            state = draft.base if kept is None else kept.state
+            if kept is None:
+                state = draft.base
+            else:
+                state, schema = kept.state, kept.schema
         now = int(self._clock() * 1000)
         version = new_version()
         read = turn.record
@@ -90,11 +100,34 @@ class Commits:
             created_at=created_at,
             last_activity=now,
             expires_at=_expiry(kept, lifetime, now),
+            schema=schema,
             lifetime=draft.lifetime,
             seen=seen,
             users=users,
             address=address,
         )
+
+    async def set_aside(self, record: Record) -> None:
+        """Keep a copy of a record under an id of its own, for somebody to look into it.
+
+        It does not expire. Raises `NotDone`, or `CommitUnknown`; then it may be there all the same.
+        """
+        version = new_version()
+        aside = msgspec.structs.replace(
+            record,
+            id=_id_aside(record.id, version),
+            version=version,
+            expires_at=None,
+            lifetime=NEVER,
+        )
+        lease = Lease(
+            session_id=aside.id,
+            token=f"{new_version():x}",
+            term=self._rules.lease_term,
+        )
+        await self._operations.finish(self._store.checkout(aside.id, lease))
+        await self._operations.finish(self._store.commit(aside, lease))
+        logger.warning("Session %r is kept aside as %r.", record.id, aside.id)
 
     async def release(self, turn: Turn) -> bool:
         """Give the lease back, and tell whether it was; if not it is logged, and ends by itself."""
@@ -215,6 +248,14 @@ def not_given_back(turn: Turn, error: BarbackError) -> None:
         turn.session_id,
         error,
     )
+
+
+def _id_aside(session_id: str, version: int) -> str:
+    """The id of a copy: with the namespace of the session, and not longer than an id may be."""
+    channel, _, key = session_id.partition(":")
+    namespace, slash, channel = channel.rpartition("/")
+    aside = f"{namespace}{slash}unreadable:{version:x}:{channel}:{key}"
+    return aside.encode()[:MAX_ID_BYTES].decode(errors="ignore")
 
 
 def _id_of(turn: Turn, version: int) -> str:

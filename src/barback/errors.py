@@ -22,7 +22,8 @@
         ├── LeaseLost             (RuntimeError)    the session passed to another turn meanwhile
         ├── SessionStoreUnavailable (ConnectionError) the store cannot be reached or refuses to work
         ├── SessionUnreadable     (ValueError)      a record exists and cannot be understood
-        └── SessionTooNew         (ValueError)      a record was written by newer code
+        ├── SessionTooNew         (ValueError)      a record was written by newer code
+        └── MigrationFailed       (ValueError)      an older state could not be made a newer one
 
 A turn ends in one of four ways: committed, handler failed, not done, unknown. Whatever derives
 from `NotDone` promises the third; `CommitUnknown` is the fourth. No message, repr or log line
@@ -47,6 +48,7 @@ __all__ = [
     "InvalidSessionId",
     "LeaseLost",
     "ListingUnsupported",
+    "MigrationFailed",
     "MissingExtra",
     "NotDone",
     "Redeliver",
@@ -186,6 +188,10 @@ class SessionUnreadable(NotDone, ValueError):
 
 class SessionTooNew(SessionUnreadable):
     """A record was written by a newer version of the code, and is not relabelled by an older."""
+
+
+class MigrationFailed(SessionUnreadable):
+    """An older state could not be made one of the version that the code knows."""
 
 
 def without_bytes(error: Exception) -> Exception:

@@ -55,6 +55,8 @@ _MAX_INT: Final = 2**63 - 1
 _MIN_INT: Final = -(2**63)
 _INFINITY: Final = float("inf")
 
+_TYPED: Final = ("__dataclass_fields__", "__struct_fields__", "__pydantic_validator__")
+
 _encoder = msgspec.json.Encoder(order="deterministic")
 _decoder = msgspec.json.Decoder(dict[str, Any])
 
@@ -88,6 +90,13 @@ class Draft(msgspec.Struct, eq=False):
         if value is None:
             value = self.decoded = decode_state(self._base or self.base, self._session_id)
         return value
+
+    def read(self) -> None:
+        """Look now whether the state can be read. Raises `SessionUnreadable`."""
+
+    def take(self, migrated: bytes) -> None:
+        """Begin with another state than the one that was read. Raises `SessionUnreadable`."""
+        self.decoded = self._initial.decode(migrated, self._session_id)
 
     def ensure_open(self, session_id: str) -> None:
         """Raise `TurnEnded` if what is changed now could not be kept any more."""
@@ -144,6 +153,8 @@ class InitialState:
     """
 
     draft: type[Draft] = Draft
+    plain = True
+    """Whether a state is a dict that needs no look before a handler takes one."""
 
     def __init__(self, source: Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None) -> None:
         if source is None:
@@ -168,14 +179,18 @@ class InitialState:
             raise StateValueError(message)
         return encode_state(made)
 
+    def decode(self, data: bytes, session_id: str) -> Any:
+        """A state as handlers see it. Raises `SessionUnreadable`."""
+        return decode_state(data, session_id)
+
 
 def type_of(initial_state: object) -> type | None:
     """The type of states that an `initial_state` tells; None if they are plain dicts."""
     if isinstance(initial_state, type):
         plain = issubclass(initial_state, Mapping) and not is_typeddict(initial_state)
         return None if plain else initial_state
-    plain = initial_state is None or isinstance(initial_state, Mapping) or callable(initial_state)
-    return None if plain else type(initial_state)
+    kind = type(initial_state)
+    return kind if any(hasattr(kind, mark) for mark in _TYPED) else None
 
 
 def encode_state(state: Mapping[str, Any]) -> bytes:

@@ -31,6 +31,8 @@ from barback.errors import (
     LeaseLost,
     NotDone,
     SessionBusy,
+    SessionTooNew,
+    SessionUnreadable,
 )
 from barback.events import Event
 from barback.keeper import Guarded, LeaseKeeper
@@ -39,7 +41,8 @@ from barback.parking import Parking
 from barback.queue import HandOver, TurnQueue
 from barback.record import Record
 from barback.rules import Rules
-from barback.state import Draft, InitialState
+from barback.state import Draft
+from barback.states import States
 from barback.stores.base import InstantStore, LeasedStore, milliseconds
 from barback.waits import Waits
 
@@ -95,15 +98,11 @@ class Turn(Guarded):
         self.user = user
         self.address = address
 
-    def start_over(self, initial: InitialState) -> None:
+    def start_over(self, states: States) -> None:
         """A new draft of what was read, in place of the one before."""
         self.draft.closed = True
         self.state = None
-        kept = self.kept
-        if kept is None:
-            self.draft = initial.draft(None, initial, self.session_id, None)
-        else:
-            self.draft = initial.draft(kept.state, initial, self.session_id, kept.lifetime)
+        self.draft = states.draft(self.kept, self.session_id)
 
 
 _inside: ContextVar[tuple[Turn, ...]] = ContextVar("barback_turns", default=())
@@ -115,12 +114,13 @@ class Turns:
     def __init__(
         self,
         store: LeasedStore,
-        initial: InitialState,
+        states: States,
         rules: Rules,
         clock: Callable[[], float],
+        unreadable: Callable[[SessionUnreadable], Awaitable[bool]] | None = None,
     ) -> None:
         self.store = store
-        self.initial = initial
+        self.states = states
         self.rules = rules
         self.queue = TurnQueue(
             rules.concurrency,
@@ -128,6 +128,7 @@ class Turns:
             most_waiting=rules.waiting,
             most_for_one=rules.waiting_for_one,
         )
+        self._unreadable = unreadable
         self._stopped = False
         self._clock = clock
         self._loop = asyncio.get_running_loop()
@@ -145,7 +146,9 @@ class Turns:
         self._waits = Waits()
         self._handled: OrderedDict[tuple[str, str], None] = OrderedDict()
         self.lifetime = milliseconds(store.expires_in)
-        self._commits = Commits(store, self._operations, rules, clock, self.lifetime)
+        self._commits = Commits(
+            store, states, self._operations, rules=rules, clock=clock, lifetime=self.lifetime
+        )
 
     # The turn, top-down.
 
@@ -159,7 +162,7 @@ class Turns:
 
         An exception of `handle` is given to `rescue`, with the state as it was before the turn.
         """
-        queue, session_id, record = self.queue, turn.session_id, None
+        queue, states, session_id, record = self.queue, self.states, turn.session_id, None
         # queue
         outer = _inside.get()
         if outer:
@@ -195,6 +198,8 @@ class Turns:
                 if asked is not None:
                     self._checkouts.failed(asked, lease, failure)
                 queue.leave(session_id)
+                if isinstance(failure, SessionUnreadable):
+                    await self._report(failure)
                 raise
             if record is not None:
                 turn.record = record
@@ -205,9 +210,12 @@ class Turns:
             turn.now = read_at = int(self._clock() * 1000)
             if record is not None and (record.expires_at is None or record.expires_at > read_at):
                 turn.kept = record
-                draft = self.initial.draft(record.state, self.initial, session_id, record.lifetime)
+                if record.format == states.plain_format and record.schema == states.schema:
+                    draft = Draft(record.state, states.initial, session_id, record.lifetime)
+                else:
+                    draft = await self._looked_at(turn, record)
             else:
-                draft = self.initial.draft(None, self.initial, session_id, None)
+                draft = states.initial.draft(None, states.initial, session_id, None)
             turn.draft = draft
         except BaseException:
             await self._give_back(turn)
@@ -341,6 +349,27 @@ class Turns:
         with self._waits.waiting(holders, turn.session_id):
             return await self.queue.enter(turn.session_id, over_limit=True)
 
+    async def _looked_at(self, turn: Turn, record: Record) -> Draft:
+        """The draft of a record that is older, or is to be looked at first, as of typed states.
+
+        One that cannot be read is set aside, if whoever it is reported to will have it so.
+        """
+        try:
+            return self.states.draft(record, turn.session_id)
+        except SessionUnreadable as error:
+            error.store = self.store.name
+            if not await self._report(error):
+                raise
+            await self._commits.set_aside(record)
+            turn.kept = None
+            return self.states.draft(None, turn.session_id)
+
+    async def _report(self, error: SessionUnreadable) -> bool:
+        """Tell of a session that cannot be read, and hear whether it is to be set aside."""
+        if self._unreadable is None or isinstance(error, SessionTooNew):
+            return False
+        return await self._unreadable(error)
+
     def _remember(self, turn: Turn) -> None:
         """An event that changed nothing is remembered here only, and not for ever."""
         if turn.event_id is not None:
@@ -392,7 +421,7 @@ class Turns:
         rescue: Callable[[Turn, Exception], Awaitable[None]] | None,
     ) -> None:
         """The handler failed: once more, with the state as it was, for `on_error` alone."""
-        turn.start_over(self.initial)
+        turn.start_over(self.states)
         if rescue is None:
             turn.draft.closed = True
             logger.error(
@@ -413,7 +442,7 @@ class Turns:
         if isinstance(second, NotDone) or not isinstance(second, Exception):
             raise second
         second.__context__ = error
-        turn.start_over(self.initial)  # its expire_in is thrown away as well
+        turn.start_over(self.states)  # its expire_in is thrown away as well
         turn.draft.closed = True
         logger.error(
             "on_error of session %r failed; its changes were thrown away.",

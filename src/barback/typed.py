@@ -28,22 +28,16 @@ class TypedDraft(Draft):
         """See `Draft.value`. Raises `SessionUnreadable` for a state that does not fit the type."""
         value = self.decoded
         if value is None:
-            value = self.decoded = self._read(self.base)
+            value = self.decoded = self._initial.decode(self.base, self._session_id)
         return value
+
+    def read(self) -> None:
+        """See `Draft.read`."""
+        self.decoded = self.value
 
     def reset(self) -> None:
         """See `Draft.reset`."""
-        self.decoded = self._read(self._initial.encoded())
-
-    def _read(self, data: bytes) -> Any:
-        try:
-            return self._shape.decode(data)
-        except StateValueError as error:
-            message = (
-                f"The state of session {self._session_id!r} does not fit its type: {error} It is "
-                f"left as it is."
-            )
-            raise SessionUnreadable(message, session_id=self._session_id) from error
+        self.decoded = self._initial.decode(self._initial.encoded(), self._session_id)
 
     def merge(self, changes: Mapping[str, Any]) -> None:
         """See `Draft.merge`."""
@@ -70,6 +64,7 @@ class TypedInitialState(InitialState, Generic[S]):
     """What a new session starts from, where states have a type: an instance, or what makes one."""
 
     draft = TypedDraft
+    plain = False
 
     def __init__(
         self, kind: type[S], source: S | Mapping[str, Any] | Callable[[], S] | None = None
@@ -94,6 +89,17 @@ class TypedInitialState(InitialState, Generic[S]):
     def encoded(self) -> bytes:
         """See `InitialState.encoded`."""
         return self._encoded if self._source is None else self.shape.encode(self._source())
+
+    def decode(self, data: bytes, session_id: str) -> S:
+        """See `InitialState.decode`. A state that does not fit the type is unreadable."""
+        try:
+            return self.shape.decode(data)
+        except StateValueError as error:
+            message = (
+                f"The state of session {session_id!r} does not fit its type: {error} It is left "
+                f"as it is."
+            )
+            raise SessionUnreadable(message, session_id=session_id) from error
 
     def _checked(self, value: object) -> bytes:
         try:
