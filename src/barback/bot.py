@@ -24,6 +24,7 @@ from barback.errors import (
     SessionUnreadable,
 )
 from barback.events import Event
+from barback.expirer import Expirer
 from barback.options import count, seconds
 from barback.record import MAX_ID_BYTES, check_session_id
 from barback.rules import Rules
@@ -77,8 +78,8 @@ class Bot(Generic[S]):
       a msgspec Struct, a TypedDict or a pydantic model, which is made without arguments for a new
       session; or an instance.
     - `state_type`: that class, where `initial_state` is a function, a mapping or an instance.
-    - `schema_version`: of the shape of states, 0 unless set. Count it up when the shape changes, and
-      say with `migrate` what becomes of older states.
+    - `schema_version`: of the shape of states, 0 unless set. Count it up when the shape changes,
+      and say with `migrate` what becomes of older states.
     - `session_store`: where sessions rest: a store or its URL. In memory unless set.
     - `channels`: the platforms it is on.
     - `scope`: what a session's key is made of; see `barback.Scope`. The member of a conversation
@@ -173,6 +174,8 @@ class Bot(Generic[S]):
         self._chain: Handler[S] | None = None
         self._on_error: ErrorHandler[S] | None = None
         self._on_unreadable: UnreadableHandler | None = None
+        self._on_expired: Handler[S] | None = None
+        self._expirer: Expirer | None = None
 
     # Putting it together.
 
@@ -247,6 +250,27 @@ class Bot(Generic[S]):
             message = "The bot has an on_unreadable already."
             raise HandlerRefused(message)
         self._on_unreadable = handler
+        return handler
+
+    def on_expired(self, handler: Handler[S]) -> Handler[S]:
+        """What is to be done when a session has expired.
+
+        `async def on_expired(context)` has the last state, in a turn of its own, and may send a
+        message. It is called by one process at a time, soon after the expiry while a bot runs; or
+        before an event is handled that comes upon the session. The session is over when it has
+        ended, in whichever way: so it runs once, and again only where a process, or the store,
+        failed meanwhile. What it changes in the state, or `context.session.expire_in`, keeps the
+        session alive instead. If it raises, that is logged; raise `Redeliver` to have it called
+        again later.
+
+        Works as a decorator. Raises `HandlerRefused` as `on_event` does.
+        """
+        _check_async(handler, "on_expired", "async def on_expired(context)")
+        if self._on_expired is not None:
+            message = "The bot has an on_expired already."
+            raise HandlerRefused(message)
+        self._refuse_while_running("An on_expired is set")
+        self._on_expired = handler
         return handler
 
     def use(self, middleware: Middleware[S]) -> Middleware[S]:
@@ -367,7 +391,17 @@ class Bot(Generic[S]):
             for channel in self._channels.values():
                 await channel.start()
                 stack.push_async_callback(channel.stop)
-            turns = Turns(self._store, self._states, self._rules, self._clock, self._report)
+            turns = Turns(
+                self._store,
+                self._states,
+                self._rules,
+                self._clock,
+                on_unreadable=self._report,
+                on_expired=None if self._on_expired is None else self._expire,
+            )
+            if self._on_expired is not None:
+                self._expirer = Expirer(turns, self._clock, self._prefix)
+                stack.push_async_callback(self._expirer.close)
             await stack.enter_async_context(sweeping(self._store, self._clock))
             self._stack = stack.pop_all()
         self._turns = turns
@@ -384,11 +418,13 @@ class Bot(Generic[S]):
         if turns is None or stack is None:
             return
         self._closing = True
+        if self._expirer is not None:
+            self._expirer.stop()
         try:
             async with stack:
                 await turns.close(self._shutdown_timeout)
         finally:
-            self._turns = self._stack = None
+            self._turns = self._stack = self._expirer = None
             self._closing = False
 
     def run(self) -> None:
@@ -432,6 +468,10 @@ class Bot(Generic[S]):
         from barback.typed import TypedInitialState  # noqa: PLC0415 - who has no type needs none
 
         return TypedInitialState(self._state_type, source)
+
+    async def _expire(self, turn: Turn) -> None:
+        assert self._on_expired is not None  # noqa: S101 - or else nobody asks for it
+        await self._on_expired(self._context(turn))
 
     async def _report(self, error: SessionUnreadable) -> bool:
         return self._on_unreadable is not None and await self._on_unreadable(error) is True

@@ -17,9 +17,9 @@ from barback.errors import (
     SessionStoreUnavailable,
     SessionUnreadable,
 )
-from barback.record import MAX_ID_BYTES, NEVER, Record, new_version
+from barback.record import FORMAT_OVER, MAX_ID_BYTES, NEVER, Record, new_version
 from barback.seen import Seen
-from barback.stores.base import Lease
+from barback.stores.base import GRACE, Lease, milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -50,14 +50,14 @@ class Commits:
         *,
         rules: Rules,
         clock: Callable[[], float],
-        lifetime: int | None,
     ) -> None:
         self._store = store
         self._states = states
         self._operations = operations
         self._rules = rules
         self._clock = clock
-        self._lifetime = lifetime
+        self._lifetime = milliseconds(store.expires_in)
+        self._max_age = milliseconds(store.max_age)
         self._seen_for = int(rules.seen_for * 1000)
         self.closing = False
         """Whether to give up on a store that does not answer."""
@@ -72,8 +72,13 @@ class Commits:
         if state is None:
             # An event that is seen already does not come as far as this.
             remember = self._rules.dedupe_always and turn.event_id is not None
-            if draft.lifetime == (None if kept is None else kept.lifetime) and (
-                turn.failed or not (remember or _expiry_is_due(kept, lifetime, turn.now))
+            same = (
+                draft.lifetime is None and not draft.fades
+                if kept is None
+                else draft.lifetime == kept.lifetime and draft.fades == kept.fades
+            )
+            if same and (
+                turn.failed or not (remember or self._expiry_is_due(kept, lifetime, turn.now))
             ):
                 return None
             if kept is None:
@@ -99,7 +104,8 @@ class Commits:
             state=state,
             created_at=created_at,
             last_activity=now,
-            expires_at=_expiry(kept, lifetime, now),
+            expires_at=self._expiry(kept, lifetime, now, created_at),
+            fades=draft.fades,
             schema=schema,
             lifetime=draft.lifetime,
             seen=seen,
@@ -137,6 +143,25 @@ class Commits:
             not_given_back(turn, error)
             return False
         return True
+
+    def revived(self, turn: Turn) -> Record | None:
+        """What to write of a session that had expired; None if its handler changed nothing."""
+        kept, draft = turn.kept, turn.draft
+        assert kept is not None  # noqa: S101 - it has expired
+        untouched = draft.lifetime == kept.lifetime and draft.fades == kept.fades
+        return None if turn.state is None and untouched else self.record_of(turn)
+
+    def over(self, record: Record) -> Record:
+        """What is left of a session that is over: for a while, it knows the events it has seen."""
+        return msgspec.structs.replace(
+            record,
+            version=new_version(),
+            format=FORMAT_OVER,
+            state=b"{}",
+            fades={},
+            address=None,
+            expires_at=int(self._clock() * 1000) + GRACE,
+        )
 
     def _with(self, read: Record, turn_id: str, now: int) -> Mapping[str, int]:
         """The ids a session remembers, with the newest last: so many, and not older than so."""
@@ -233,6 +258,34 @@ class Commits:
             version=spent.version,
         )
 
+    def _expiry(
+        self, kept: Record | None, lifetime: int | None, now: int, created_at: int
+    ) -> int | None:
+        """When a record ends that is written now: as before, as long as that is late enough.
+
+        So most commits leave alone the index that a store has of these times.
+        """
+        if kept is not None and not self._expiry_is_due(kept, lifetime, now):
+            return kept.expires_at
+        slides_to = None if lifetime is None else now + lifetime + lifetime // GRAINS
+        if self._max_age is None:
+            return slides_to
+        oldest = created_at + self._max_age
+        return oldest if slides_to is None else min(oldest, slides_to)
+
+    def _expiry_is_due(self, record: Record | None, lifetime: int | None, now: int) -> bool:
+        """Whether a record that did not change must be written to move its expiry."""
+        if record is None:
+            return False
+        if self._max_age is not None:
+            oldest = record.created_at + self._max_age
+            if lifetime is None or now + lifetime >= oldest:
+                return record.expires_at != oldest
+        if record.expires_at is None or lifetime is None:
+            return (record.expires_at is None) != (lifetime is None)
+        left = record.expires_at - now
+        return not lifetime <= left <= lifetime + lifetime // GRAINS
+
     def _unknown(self, turn: Turn) -> CommitUnknown:
         message = (
             f"The answer to the commit of session {turn.session_id!r} was lost, and whether it was "
@@ -286,23 +339,3 @@ def _window_holds(read: Record | None, stored: Record) -> bool:
         return read is not None and any(turn_id in stored.seen for turn_id in read.seen)
     except ValueError:  # they cannot be read
         return False
-
-
-def _expiry(kept: Record | None, lifetime: int | None, now: int) -> int | None:
-    """When a record ends that is written now: as before, as long as that is late enough.
-
-    So most commits leave alone the index that a store has of these times.
-    """
-    if kept is not None and not _expiry_is_due(kept, lifetime, now):
-        return kept.expires_at
-    return None if lifetime is None else now + lifetime + lifetime // GRAINS
-
-
-def _expiry_is_due(record: Record | None, lifetime: int | None, now: int) -> bool:
-    """Whether a record that did not change must be written to move its expiry."""
-    if record is None:
-        return False
-    if record.expires_at is None or lifetime is None:
-        return (record.expires_at is None) != (lifetime is None)
-    left = record.expires_at - now
-    return not lifetime <= left <= lifetime + lifetime // GRAINS

@@ -11,9 +11,11 @@ import msgspec
 from barback.errors import CannotSend, StateValueError
 from barback.session import Session
 from barback.state import S
+from barback.stores.base import duration, milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from datetime import timedelta
 
     from barback.channels.base import Channel
     from barback.events import Event
@@ -49,12 +51,26 @@ class Context(msgspec.Struct, Generic[S], eq=False):
         decoded: S | None = draft.decoded
         return draft.value if decoded is None else decoded
 
-    def set_state(self, mapping: Mapping[str, Any] | None = None, /, **changes: Any) -> None:
+    def set_state(
+        self,
+        mapping: Mapping[str, Any] | None = None,
+        /,
+        *,
+        expires_in: float | timedelta | None = None,
+        **changes: Any,
+    ) -> None:
         """Merge into the state: each key given is set, the others stay.
 
         Where states have a type, keys are its fields, and values must fit it; a frozen instance is
-        replaced by another. Raises `StateValueError` for a value that a session cannot keep, with
-        its path (nothing is changed then), and `TurnEnded` after the turn.
+        replaced by another.
+
+        `expires_in`: minutes, or a timedelta, after which these keys are taken back, as for a code
+        that is good for once: to what they are initially, or to nothing. None: they stay. A key of
+        that name is set by `mapping`.
+
+        Raises `StateValueError` for a value that a session cannot keep, with its path (nothing is
+        changed then), `ConfigurationError` for an `expires_in` that is no duration, and `TurnEnded`
+        after the turn.
         """
         if self._draft.closed:
             self._draft.ensure_open(self._session_id)
@@ -63,7 +79,12 @@ class Context(msgspec.Struct, Generic[S], eq=False):
                 message = f"set_state takes a mapping or keywords, not {type(mapping).__name__}."
                 raise StateValueError(message, session_id=self._session_id)
             changes = {**mapping, **changes}
+        if expires_in is None and not self._draft.fades:
+            self._draft.merge(changes)
+            return
+        span = milliseconds(duration(expires_in))
         self._draft.merge(changes)
+        self._draft.keep_for(changes, None if span is None else self._turn.now + span)
 
     def reset_state(self) -> None:
         """Back to the bot's initial state. Raises `TurnEnded` after the turn."""

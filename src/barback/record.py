@@ -17,13 +17,31 @@ import msgspec
 from barback.errors import InvalidSessionId, SessionTooNew, SessionUnreadable, without_bytes
 from barback.seen import Seen
 
-__all__ = ["FORMAT_JSON", "MAX_ID_BYTES", "NEVER", "Record", "check_session_id", "new_version"]
+__all__ = [
+    "FORMATS",
+    "FORMAT_JSON",
+    "FORMAT_OVER",
+    "MAX_ID_BYTES",
+    "NEVER",
+    "Record",
+    "check_session_id",
+    "new_version",
+]
 
 FORMAT_JSON: Final = 1
 """`Record.format` of a state that is plain JSON text."""
 
+FORMAT_OVER: Final = 3
+"""`Record.format` of a session that is over: `on_expired` has had its state, and nothing is left.
+
+Its `expires_at` is when the record goes: until then it still knows the events it has seen.
+"""
+
 NEVER: Final = -1
 """`Record.lifetime` of a session that does not expire."""
+
+FORMATS: Final = frozenset({FORMAT_JSON, FORMAT_OVER})
+"""Those that this version of barback knows; the state is a JSON object in each."""
 
 MAX_ID_BYTES: Final = 512
 """The longest session id, in bytes of UTF-8, its namespace included."""
@@ -33,13 +51,14 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One session as a store keeps it. Times are whole milliseconds since the Unix epoch.
 
     - `id`: the session's id, with the bot's namespace: at most 512 bytes of UTF-8.
-    - `format`: how `state` is written (1: JSON).
+    - `format`: how `state` is written (1: JSON; 3: it is over, and the state empty).
     - `version`: changed by every commit and never used twice for a session, even after a delete.
     - `schema`: the version of the state's shape.
     - `created_at`, `last_activity`, `expires_at`: `expires_at` is None for a session that does
       not expire. `last_activity` is when the record was last written.
     - `lifetime`: milliseconds this one session lives after its last activity; None: as long as
       the store says; -1: for ever.
+    - `fades`: keys of the state that end on their own, each with its time.
     - `seen`: the ids of the turns this session has committed, oldest first, each with its time.
     - `users`: the ids of the people whose session it is; `address`: how its channel speaks to
       them first, in the channel's own words.
@@ -55,6 +74,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     format: int = FORMAT_JSON
     schema: int = 0
     lifetime: int | None = None
+    fades: Mapping[str, int] = {}
     seen: Mapping[str, int] = {}
     users: tuple[str, ...] = ()
     address: str | None = None
@@ -75,6 +95,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
                 last_activity=self.last_activity,
                 expires_at=self.expires_at,
                 lifetime=self.lifetime,
+                fades=self.fades,
                 seen=Seen.of(self.seen).text,
                 users=self.users,
                 address=self.address,
@@ -104,7 +125,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         if wire.id != session_id:
             message = f"The record found for session {session_id!r} belongs to another session."
             raise SessionUnreadable(message, session_id=session_id, store=store)
-        if wire.format != FORMAT_JSON:
+        if wire.format not in FORMATS:
             message = (
                 f"The record of session {session_id!r} is of format {wire.format}, which this "
                 f"version of barback does not know. Update barback on this machine."
@@ -128,8 +149,10 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
             created_at=wire.created_at,
             last_activity=wire.last_activity,
             expires_at=wire.expires_at,
+            format=wire.format,
             schema=wire.schema,
             lifetime=wire.lifetime,
+            fades=wire.fades,
             seen=seen,
             users=wire.users,
             address=wire.address,
@@ -147,6 +170,7 @@ class _Wire(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     last_activity: int
     expires_at: int | None = None
     lifetime: int | None = None
+    fades: Mapping[str, int] = {}
     seen: str = ""
     users: tuple[str, ...] = ()
     address: str | None = None

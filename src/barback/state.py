@@ -8,7 +8,7 @@ keeps. The order of a dict's keys is not part of a state: it rests sorted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, is_typeddict
 
@@ -65,7 +65,8 @@ class Draft(msgspec.Struct, eq=False):
     """One attempt's copy of what a handler may change; decoded when it is first looked at.
 
     `_base` is the state that was read, None for a new session; `decoded` is `value`, once somebody
-    has asked for it. `lifetime` is the session's own, as in `Record.lifetime`.
+    has asked for it. `lifetime` is the session's own, as in `Record.lifetime`; `fades`
+    are its keys that end on their own, each with its time in milliseconds, as in `Record.fades`.
     """
 
     _base: bytes | None
@@ -74,6 +75,7 @@ class Draft(msgspec.Struct, eq=False):
     lifetime: int | None
     decoded: Any = None
     closed: bool = False
+    fades: Mapping[str, int] = {}
 
     @property
     def base(self) -> bytes:
@@ -97,6 +99,28 @@ class Draft(msgspec.Struct, eq=False):
     def take(self, migrated: bytes) -> None:
         """Begin with another state than the one that was read. Raises `SessionUnreadable`."""
         self.decoded = self._initial.decode(migrated, self._session_id)
+
+    def fade(self, now: int) -> None:
+        """Take back, to what they are initially, the keys whose time is over."""
+        over = [key for key, at in self.fades.items() if at <= now]
+        if over:
+            self.take_back(over)
+            self.keep_for(over, None)
+
+    def take_back(self, keys: Sequence[str]) -> None:
+        """Back to what these keys are initially, or to nothing."""
+        value = self.value
+        initial = decode_state(self._initial.encoded(), self._session_id)
+        for key in keys:
+            if key in initial:
+                value[key] = initial[key]
+            else:
+                value.pop(key, None)
+
+    def keep_for(self, keys: Iterable[str], until: int | None) -> None:
+        """These keys end then; None: not on their own."""
+        others = {key: at for key, at in self.fades.items() if key not in keys}
+        self.fades = others if until is None else {**others, **dict.fromkeys(keys, until)}
 
     def ensure_open(self, session_id: str) -> None:
         """Raise `TurnEnded` if what is changed now could not be kept any more."""
@@ -123,6 +147,7 @@ class Draft(msgspec.Struct, eq=False):
 
     def reset(self) -> None:
         """Back to the initial state."""
+        self.fades = {}
         self.decoded = decode_state(self._initial.encoded(), self._session_id)
 
     def changed(self) -> bytes | None:

@@ -52,8 +52,8 @@ class States:
             )
             raise ConfigurationError(message)
 
-    def draft(self, record: Record | None, session_id: str) -> Draft:
-        """What a turn may change of a record, which is None for a new session.
+    def draft(self, record: Record | None, session_id: str, now: int) -> Draft:
+        """What a turn may change of a record, which is None for a new session, at a time (ms).
 
         Raises `SessionUnreadable`; `SessionTooNew` and `MigrationFailed` are such.
         """
@@ -71,6 +71,9 @@ class States:
             raise SessionTooNew(message, session_id=session_id)
         else:
             draft.take(self._migrated(record))
+        if record.fades:
+            draft.fades = record.fades
+            draft.fade(now)
         return draft
 
     def _migrated(self, record: Record) -> bytes:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from barback.stores.base import LeasedStore
 
-__all__ = ["sweep", "sweeping"]
+__all__ = ["remove", "sweep", "sweeping"]
 
 logger = logging.getLogger("barback")
 
@@ -59,13 +59,14 @@ async def sweep(store: LeasedStore, now: int, stop: asyncio.Event | None = None)
         for record in due:
             if stop is not None and stop.is_set():
                 return removed + removed_now
-            removed_now += await _remove(store, record.id, now - GRACE)
+            removed_now += await remove(store, record.id, now - GRACE)
         removed += removed_now
         if len(due) < PAGE or removed_now == 0:
             return removed
 
 
-async def _remove(store: LeasedStore, session_id: str, before: int) -> bool:
+async def remove(store: LeasedStore, session_id: str, before: int) -> bool:
+    """Remove a record that expired before then, unless somebody has come back to it."""
     lease = Lease(session_id=session_id, token=f"{new_version():x}", term=TERM)
     try:
         record = await store.checkout(session_id, lease)

@@ -31,7 +31,6 @@ from barback.errors import (
     LeaseLost,
     NotDone,
     SessionBusy,
-    SessionTooNew,
     SessionUnreadable,
 )
 from barback.events import Event
@@ -39,6 +38,7 @@ from barback.keeper import Guarded, LeaseKeeper
 from barback.operations import Operations, asked_of
 from barback.parking import Parking
 from barback.queue import HandOver, TurnQueue
+from barback.reading import Reading
 from barback.record import Record
 from barback.rules import Rules
 from barback.state import Draft
@@ -70,6 +70,7 @@ class Turn(Guarded):
     - `record`: what was read; `kept`: the same, or None if there is none or an expired one.
     - `state`: what is to be written, None if that is what was read.
     - `held`: it is around code of the caller's own, rather than a handler.
+    - `impatient`: it does not wait for a session that another process holds.
     """
 
     ancestors: tuple[Turn, ...] = ()
@@ -81,6 +82,7 @@ class Turn(Guarded):
     hand_overs = 0
     failed = False
     held = False
+    impatient = False
 
     def __init__(  # noqa: PLR0913, PLR0917 - it is made in two places
         self,
@@ -98,11 +100,18 @@ class Turn(Guarded):
         self.user = user
         self.address = address
 
+    def inside(self, kind: str) -> Turn:
+        """A turn of its own within this one, of the same session and under the same lease."""
+        turn = Turn(self.turns, self.session_id, Event(channel=self.event.channel, kind=kind))
+        turn.lease, turn.record, turn.ancestors = self.lease, self.record, self.ancestors
+        turn.now = self.now
+        return turn
+
     def start_over(self, states: States) -> None:
         """A new draft of what was read, in place of the one before."""
         self.draft.closed = True
         self.state = None
-        self.draft = states.draft(self.kept, self.session_id)
+        self.draft = states.draft(self.kept, self.session_id, self.now)
 
 
 _inside: ContextVar[tuple[Turn, ...]] = ContextVar("barback_turns", default=())
@@ -111,13 +120,15 @@ _inside: ContextVar[tuple[Turn, ...]] = ContextVar("barback_turns", default=())
 class Turns:
     """Runs the turns of one bot against one store."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a bot is made of
         self,
         store: LeasedStore,
         states: States,
         rules: Rules,
         clock: Callable[[], float],
-        unreadable: Callable[[SessionUnreadable], Awaitable[bool]] | None = None,
+        *,
+        on_unreadable: Callable[[SessionUnreadable], Awaitable[bool]] | None = None,
+        on_expired: Callable[[Turn], Awaitable[None]] | None = None,
     ) -> None:
         self.store = store
         self.states = states
@@ -128,7 +139,6 @@ class Turns:
             most_waiting=rules.waiting,
             most_for_one=rules.waiting_for_one,
         )
-        self._unreadable = unreadable
         self._stopped = False
         self._clock = clock
         self._loop = asyncio.get_running_loop()
@@ -147,7 +157,20 @@ class Turns:
         self._handled: OrderedDict[tuple[str, str], None] = OrderedDict()
         self.lifetime = milliseconds(store.expires_in)
         self._commits = Commits(
-            store, states, self._operations, rules=rules, clock=clock, lifetime=self.lifetime
+            store,
+            states,
+            self._operations,
+            rules=rules,
+            clock=clock,
+        )
+        self._reading = Reading(
+            store,
+            states,
+            self._operations,
+            self._commits,
+            attempt=self._attempt,
+            report=on_unreadable,
+            on_expired=on_expired,
         )
 
     # The turn, top-down.
@@ -192,6 +215,8 @@ class Turns:
                         now = self._loop.time()
                 except SessionBusy as busy:
                     asked = None
+                    if turn.impatient:
+                        raise
                     record = await self._checkouts.wait(lease, busy)
                     now = self._loop.time()
             except BaseException as failure:
@@ -199,7 +224,7 @@ class Turns:
                     self._checkouts.failed(asked, lease, failure)
                 queue.leave(session_id)
                 if isinstance(failure, SessionUnreadable):
-                    await self._report(failure)
+                    await self._reading.report(failure)
                 raise
             if record is not None:
                 turn.record = record
@@ -210,10 +235,17 @@ class Turns:
             turn.now = read_at = int(self._clock() * 1000)
             if record is not None and (record.expires_at is None or record.expires_at > read_at):
                 turn.kept = record
-                if record.format == states.plain_format and record.schema == states.schema:
+                if (
+                    record.format == states.plain_format
+                    and record.schema == states.schema
+                    and not record.fades
+                ):
                     draft = Draft(record.state, states.initial, session_id, record.lifetime)
                 else:
-                    draft = await self._looked_at(turn, record)
+                    draft = await self._reading.draft(turn, record)
+            elif record is not None and self._reading.has_on_expired:
+                record = await self._reading.ended(turn, record)
+                draft = await self._reading.draft(turn, record)
             else:
                 draft = states.initial.draft(None, states.initial, session_id, None)
             turn.draft = draft
@@ -349,27 +381,6 @@ class Turns:
         with self._waits.waiting(holders, turn.session_id):
             return await self.queue.enter(turn.session_id, over_limit=True)
 
-    async def _looked_at(self, turn: Turn, record: Record) -> Draft:
-        """The draft of a record that is older, or is to be looked at first, as of typed states.
-
-        One that cannot be read is set aside, if whoever it is reported to will have it so.
-        """
-        try:
-            return self.states.draft(record, turn.session_id)
-        except SessionUnreadable as error:
-            error.store = self.store.name
-            if not await self._report(error):
-                raise
-            await self._commits.set_aside(record)
-            turn.kept = None
-            return self.states.draft(None, turn.session_id)
-
-    async def _report(self, error: SessionUnreadable) -> bool:
-        """Tell of a session that cannot be read, and hear whether it is to be set aside."""
-        if self._unreadable is None or isinstance(error, SessionTooNew):
-            return False
-        return await self._unreadable(error)
-
     def _remember(self, turn: Turn) -> None:
         """An event that changed nothing is remembered here only, and not for ever."""
         if turn.event_id is not None:
@@ -430,13 +441,7 @@ class Turns:
                 exc_info=error,
             )
             return
-        second: BaseException | None = None
-        self._enter(turn, self._loop.time())
-        try:
-            await rescue(turn, error)
-        except BaseException as raised:  # noqa: BLE001 - it is looked at in a moment
-            second = raised
-        second = self._exit(turn, second)
+        second = await self._attempt(turn, lambda turn: rescue(turn, error))
         if second is None:
             return
         if isinstance(second, NotDone) or not isinstance(second, Exception):
@@ -449,6 +454,18 @@ class Turns:
             turn.session_id,
             exc_info=second,
         )
+
+    async def _attempt(
+        self, turn: Turn, handle: Callable[[Turn], Awaitable[None]]
+    ) -> BaseException | None:
+        """Run what handles the turn; what it ended with."""
+        error: BaseException | None = None
+        self._enter(turn, self._loop.time())
+        try:
+            await handle(turn)
+        except BaseException as raised:  # noqa: BLE001 - who asked looks at it
+            error = raised
+        return self._exit(turn, error)
 
     def _may_hand_over(self, turn: Turn) -> bool:
         """Whether the lease may go on to somebody of this process, rather than back."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar, cast
 
 import msgspec
@@ -37,7 +37,13 @@ class TypedDraft(Draft):
 
     def reset(self) -> None:
         """See `Draft.reset`."""
+        self.fades = {}
         self.decoded = self._initial.decode(self._initial.encoded(), self._session_id)
+
+    def take_back(self, keys: Sequence[str]) -> None:
+        """See `Draft.take_back`."""
+        initial = self._initial.decode(self._initial.encoded(), self._session_id)
+        self.decoded = self._shape.take_back(self.value, initial, keys)
 
     def merge(self, changes: Mapping[str, Any]) -> None:
         """See `Draft.merge`."""

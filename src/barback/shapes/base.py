@@ -13,7 +13,7 @@ from barback.shapes.differences import differing, dropped
 from barback.state import MAX_DEPTH, checked
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 __all__ = ["Shape"]
 
@@ -48,6 +48,11 @@ class Shape(ABC, Generic[S]):
         All of `changes`, or nothing: raises `StateValueError` for a field that the type has not,
         and for what does not fit it.
         """
+
+    def take_back(self, value: S, initial: S, keys: Sequence[str]) -> S:
+        """The value with some of its fields as they are initially."""
+        fields = {key: getattr(initial, key) for key in keys if hasattr(initial, key)}
+        return self.merge(value, fields)
 
     def decode(self, data: bytes) -> S:
         """The value that was encoded so.

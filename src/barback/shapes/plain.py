@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar, get_type_hints, is_typeddict
 
 import msgspec
@@ -108,6 +108,18 @@ class PlainShape(Shape[S]):
             return replaced
         for name, changed in fields.items():
             setattr(value, name, changed)
+        return value
+
+    def take_back(self, value: S, initial: S, keys: Sequence[str]) -> S:
+        """See `Shape.take_back`."""
+        if not self._is_dict:
+            return super().take_back(value, initial, keys)
+        have: dict[str, Any] = value  # type: ignore[assignment]  # it is a dict
+        begun: dict[str, Any] = initial  # type: ignore[assignment]  # the same
+        for key in keys:
+            have.pop(key, None)
+            if key in begun:
+                have[key] = begun[key]
         return value
 
     def fits(self, value: object) -> bool:

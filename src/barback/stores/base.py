@@ -99,6 +99,9 @@ class _Store(ABC):
     expires_in: timedelta | None = ONE_YEAR
     """How long a session lives after its last activity; None: for ever."""
 
+    max_age: timedelta | None = None
+    """How long a session lives in all, whatever happens; None: as long as something does."""
+
     where: str = ""
     """Its place, as a repr shows it: a folder, a server's address; no password."""
 

@@ -138,6 +138,7 @@ class LocalLeases(LeasedStore):
         self.store = store
         self.name = store.name  # type: ignore[misc]  # it goes by its driver's name
         self.expires_in = store.expires_in
+        self.max_age = store.max_age
         if store.leases is None:
             store.leases = LeaseTable(store.name)
         self._table = store.leases

@@ -39,18 +39,24 @@ class MemorySessionStore(InstantStore):
     name: ClassVar[str] = "memory"
 
     def __init__(
-        self, max_size: int = 10_000, *, expires_in: float | timedelta | None = ONE_YEAR
+        self,
+        max_size: int = 10_000,
+        *,
+        expires_in: float | timedelta | None = ONE_YEAR,
+        max_age: float | timedelta | None = None,
     ) -> None:
         self.max_size = count(max_size, "max_size")
         self.expires_in = duration(expires_in)
+        self.max_age = duration(max_age, "max_age")
         self.evictions = 0
         self._records: OrderedDict[str, Record] = OrderedDict()
         self._leases = LeaseTable(self.name)
 
     @classmethod
     def from_url(cls, url: str) -> MemorySessionStore:
-        """Open `memory://`, with `max_size` and `expires_in` (minutes) as parameters."""
-        address, options = parse_url(url, allowed={"max_size": int, "expires_in": float})
+        """Open `memory://`, with `max_size`, and `expires_in` and `max_age` in minutes."""
+        allowed = {"max_size": int, "expires_in": float, "max_age": float}
+        address, options = parse_url(url, allowed=allowed)
         if address:
             message = "A memory store has no address: write memory://, with ?max_size=… if wanted."
             raise ConfigurationError(message)

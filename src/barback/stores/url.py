@@ -65,8 +65,8 @@ def parse_url(
 ) -> tuple[str, dict[str, Any]]:
     """Split `scheme:address?key=value` into the address, still encoded, and the options.
 
-    `allowed` names each option and what makes a value of its text; an `expires_in` of "never" is
-    None.
+    `allowed` names each option and what makes a value of its text; an `expires_in`, or a
+    `max_age`, of "never" is None.
     A leading `//` is no part of the address. Raises `ConfigurationError`.
     """
     from urllib.parse import parse_qsl  # noqa: PLC0415 - not loaded with barback
@@ -116,7 +116,7 @@ def may_hold_password(query: str) -> bool:
 
 def _value(scheme: str, key: str, text: str, make: Callable[[str], Any], query: str) -> Any:
     try:
-        return None if text == "never" and key == "expires_in" else make(text)
+        return None if text == "never" and key in {"expires_in", "max_age"} else make(text)
     except ValueError:
         value = "what the URL says" if may_hold_password(query) else repr(text)
         message = f"The {scheme} store's option {key} cannot be {value}."

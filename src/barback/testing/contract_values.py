@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from barback.bot import Bot
-from barback.record import NEVER
+from barback.record import FORMAT_OVER, NEVER
 from barback.testing.contract_tools import (
     TIM,
     AnyStore,
@@ -140,6 +140,8 @@ class ValuesContract(Contract):
             pytest.param({"version": 2**63 - 1}, id="largest-version"),
             pytest.param({"version": 0}, id="version-zero"),
             pytest.param({"schema": 12}, id="schema"),
+            pytest.param({"fades": {"code": 2**53, "a.$b\0é": 0, "": 3}}, id="fades"),
+            pytest.param({"format": FORMAT_OVER, "state": b"{}"}, id="over"),
             pytest.param({"address": "C024\0é👋"}, id="address"),
             pytest.param({"address": ""}, id="empty-address"),
             pytest.param({"users": ("zoe", "adam", "é\0", "zoé")}, id="users-in-order"),
@@ -154,11 +156,12 @@ class ValuesContract(Contract):
     ) -> None:
         """A record read equals the record written, in all its fields and their order."""
         async with leased(store) as opened:
-            written = await put(opened, state={"n": 1}, **fields)
+            written = await put(opened, **{"state": {"n": 1}, **fields})
             read = await peek(opened)
             assert written == read
             assert read is not None
             assert list(written.seen.items()) == list(read.seen.items())
+            assert list(written.fades.items()) == list(read.fades.items())
             assert isinstance(read.state, bytes)
             assert isinstance(read.users, tuple)
 
@@ -170,6 +173,7 @@ class ValuesContract(Contract):
                 state={"a": 1, "b": {"c": 2}},
                 expires_at=253_402_300_799_999,
                 lifetime=60_000,
+                fades={"a": 1},
                 seen={"test:message:1": 1},
                 users=("adam",),
                 address="here",

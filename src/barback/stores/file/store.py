@@ -68,6 +68,7 @@ class FileSessionStore(LeasedStore):
         dirname: str | os.PathLike[str] = ".sessions",
         *,
         expires_in: float | timedelta | None = ONE_YEAR,
+        max_age: float | timedelta | None = None,
         timeout: float = 5.0,
     ) -> None:
         name = os.fspath(dirname) if isinstance(dirname, os.PathLike) else dirname
@@ -79,6 +80,7 @@ class FileSessionStore(LeasedStore):
             raise ConfigurationError(message)
         self.dirname = self.where = name
         self.expires_in = duration(expires_in)
+        self.max_age = duration(max_age, "max_age")
         self.timeout = seconds(timeout, "timeout")
         self._folder = Path(self.dirname).absolute()
         self._folder_name = str(self._folder)
@@ -99,7 +101,9 @@ class FileSessionStore(LeasedStore):
         Its parameters are `expires_in` (minutes, or `never`) and `timeout` (seconds). Raises
         `ConfigurationError`.
         """
-        address, options = parse_url(url, allowed={"expires_in": float, "timeout": float})
+        address, options = parse_url(
+            url, allowed={"expires_in": float, "max_age": float, "timeout": float}
+        )
         if re.match("file://(?!/)", url):
             message = (  # without the rest: it may hold a password
                 "A file URL with two slashes names another machine. Write file:folder for one "

@@ -22,7 +22,7 @@ import msgspec
 
 from barback.errors import SessionUnreadable
 from barback.extras import needs_extra
-from barback.record import FORMAT_JSON, Record
+from barback.record import FORMATS, Record
 from barback.seen import Seen
 
 with needs_extra("mongo"):
@@ -57,6 +57,8 @@ def document_of(record: Record) -> dict[str, Any]:
         document["expires_at"] = Int64(record.expires_at)
     if record.lifetime is not None:
         document["lifetime"] = Int64(record.lifetime)
+    if record.fades:
+        document["fades"] = {_escaped(key): Int64(at) for key, at in record.fades.items()}
     if seen := Seen.of(record.seen).text:
         document["seen"] = seen
     if record.users:
@@ -75,7 +77,7 @@ def record_of(document: dict[str, Any], *, store: str) -> Record:
         envelope["id"] = session_id
         # A state of another format is no JSON; that format is what decoding then stops at.
         state = _bytes(document["state"])
-        readable = document.get("format") == FORMAT_JSON
+        readable = document.get("format") in FORMATS
         envelope["state"] = msgspec.Raw(state) if readable else None
         data = _encoder.encode(envelope)
     except (TypeError, ValueError, LookupError, AttributeError, RecursionError) as error:
@@ -90,13 +92,13 @@ def record_of(document: dict[str, Any], *, store: str) -> Record:
 
 _FIELDS = (
     *("version", "format", "schema", "created_at", "last_activity", "expires_at", "lifetime"),
-    *("seen", "users", "address"),
+    *("fades", "seen", "users", "address"),
 )
 
 
 def _resting(record: Record) -> dict[str, Any] | bytes:
     """The state as fields, or as it is where fields would not give the same bytes back."""
-    if record.format == FORMAT_JSON:
+    if record.format in FORMATS:
         try:
             state = _decoder.decode(record.state)
             if _encoder.encode(state) == record.state:

@@ -87,6 +87,7 @@ class MongoSessionStore(LeasedStore):
         collection_name: str = "sessions",
         database: str | None = None,
         expires_in: float | timedelta | None = ONE_YEAR,
+        max_age: float | timedelta | None = None,
         timeout: float = 5.0,
         connect_timeout: float = 5.0,
         max_connections: int = 100,
@@ -97,6 +98,7 @@ class MongoSessionStore(LeasedStore):
         self.collection_name = collection_name
         self.database = database
         self.expires_in = duration(expires_in)
+        self.max_age = duration(max_age, "max_age")
         self.timeout = in_seconds(timeout, "timeout")
         self.connect_timeout = in_seconds(connect_timeout, "connect_timeout")
         self._max_connections = count(max_connections, "max_connections")
@@ -122,6 +124,7 @@ class MongoSessionStore(LeasedStore):
                 "collection_name": str,
                 "database": str,
                 "expires_in": float,
+                "max_age": float,
                 "timeout": float,
                 "connect_timeout": float,
                 "max_connections": int,

@@ -80,6 +80,7 @@ class PostgresSessionStore(LeasedStore):
         *,
         table: str = "barback_sessions",
         expires_in: float | timedelta | None = ONE_YEAR,
+        max_age: float | timedelta | None = None,
         timeout: float = 5.0,
         connect_timeout: float = 5.0,
         max_connections: int = 4,
@@ -89,6 +90,7 @@ class PostgresSessionStore(LeasedStore):
             raise ConfigurationError(message)
         self.table = table
         self.expires_in = duration(expires_in)
+        self.max_age = duration(max_age, "max_age")
         self._timeout = seconds(timeout, "timeout")
         self._sql = Statements(table, lock_timeout=self._timeout * PATIENCE)
         self._server = Server(
@@ -111,6 +113,7 @@ class PostgresSessionStore(LeasedStore):
             allowed={
                 "table": str,
                 "expires_in": float,
+                "max_age": float,
                 "timeout": float,
                 "connect_timeout": float,
                 "max_connections": int,

@@ -95,6 +95,7 @@ class RedisSessionStore(LeasedStore):
         db: int | None = None,
         prefix: str = "barback:",
         expires_in: float | timedelta | None = ONE_YEAR,
+        max_age: float | timedelta | None = None,
         timeout: float = 5.0,
         connect_timeout: float = 5.0,
     ) -> None:
@@ -103,6 +104,7 @@ class RedisSessionStore(LeasedStore):
             raise ConfigurationError(message)
         self.prefix = prefix
         self.expires_in = duration(expires_in)
+        self.max_age = duration(max_age, "max_age")
         self._timeout = seconds(timeout, "timeout")
         given = {"host": host, "port": port, "db": db, "username": username, "password": password}
         self._target = Target(target, given, seconds(connect_timeout, "connect_timeout"))
@@ -111,7 +113,13 @@ class RedisSessionStore(LeasedStore):
     @classmethod
     def from_url(cls, url: str) -> RedisSessionStore:
         """Open a URL, with the options of the class as parameters (`expires_in` in minutes)."""
-        allowed = {"prefix": str, "expires_in": float, "timeout": float, "connect_timeout": float}
+        allowed = {
+            "prefix": str,
+            "expires_in": float,
+            "max_age": float,
+            "timeout": float,
+            "connect_timeout": float,
+        }
         rest, options = take_options(url, allowed=allowed)
         return cls(rest, **options)
 

@@ -70,6 +70,7 @@ class SQLiteSessionStore(LeasedStore):
         path: str | os.PathLike[str] = "sessions.db",
         *,
         expires_in: float | timedelta | None = ONE_YEAR,
+        max_age: float | timedelta | None = None,
         synchronous: Literal["full", "normal"] = "full",
         timeout: float = 5.0,
     ) -> None:
@@ -84,6 +85,7 @@ class SQLiteSessionStore(LeasedStore):
             message = f"synchronous must be 'full' or 'normal', not {synchronous!r}."
             raise ConfigurationError(message)
         self.expires_in = duration(expires_in)
+        self.max_age = duration(max_age, "max_age")
         self._place = MEMORY if self.path == MEMORY else str(Path(self.path).absolute())
         self._synchronous = synchronous
         self._timeout = seconds(timeout, "timeout")
@@ -97,7 +99,7 @@ class SQLiteSessionStore(LeasedStore):
         Percent-encoded where needed, with `expires_in` (minutes, or `never`), `synchronous` and
         `timeout` (seconds) as parameters. Raises `ConfigurationError`.
         """
-        allowed = {"expires_in": float, "synchronous": str, "timeout": float}
+        allowed = {"expires_in": float, "max_age": float, "synchronous": str, "timeout": float}
         address, options = parse_url(url, allowed=allowed)
         if not url.partition(":")[2].startswith("///"):
             message = (  # without the rest: it may hold a password
