@@ -67,6 +67,8 @@ class BotOptions(TypedDict, total=False):
     dedupe: Literal["changes", "always"]
     dedupe_limit: int
     dedupe_for: float | timedelta
+    max_state_size: int
+    warn_state_size: int
     clock: Callable[[], float]
 
 
@@ -96,6 +98,9 @@ class Bot(Generic[S]):
       otherwise in this process only; "always" keeps it with the session in any case.
     - `dedupe_limit`, `dedupe_for`: how many ids a session keeps (32 unless set), and for how long
       (a timedelta, or seconds; a day unless set).
+    - `max_state_size`: how many bytes of JSON a state may be, 8 MiB unless set. A turn that leaves
+      more fails with `StateTooLarge`, as if its handler had raised it.
+    - `warn_state_size`: from how many bytes on a warning is logged, 256 KiB unless set.
     - `clock`: the time of day, in seconds since the Unix epoch.
 
     Start it with `async with bot:`, or with `bot.run()`. Raises `ConfigurationError` for what
@@ -137,6 +142,8 @@ class Bot(Generic[S]):
         dedupe: Literal["changes", "always"] = "changes",
         dedupe_limit: int = 32,
         dedupe_for: float | timedelta = timedelta(days=1),
+        max_state_size: int = 8 * 1024 * 1024,
+        warn_state_size: int = 256 * 1024,
         clock: Callable[[], float] = time.time,
     ) -> None:
         if not callable(clock):
@@ -155,6 +162,8 @@ class Bot(Generic[S]):
             seen_limit=count(dedupe_limit, "dedupe_limit"),
             seen_for=seconds(dedupe_for, "dedupe_for"),
             dedupe_always=dedupe == "always",
+            state_limit=count(max_state_size, "max_state_size"),
+            state_warning=min(count(warn_state_size, "warn_state_size"), max_state_size),
         )
         self._turns: Turns | None = None
         self._closing = False

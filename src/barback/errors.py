@@ -7,6 +7,7 @@
     │   ├── MissingExtra          (ImportError)     an optional dependency is not installed
     │   └── InvalidSessionId      (ValueError)      an id malformed or over 512 bytes
     ├── StateValueError           (ValueError)      a value a session cannot keep, and its path
+    │   └── StateTooLarge         (ValueError)      a state of more bytes than a bot lets it have
     ├── TurnEnded                 (RuntimeError)    a context was used after its turn
     ├── TurnDeadlock              (RuntimeError)    a turn would have waited for itself
     ├── HandlerTimeout            (TimeoutError)    a handler ran longer than `handler_timeout`
@@ -56,6 +57,7 @@ __all__ = [
     "SessionStoreUnavailable",
     "SessionTooNew",
     "SessionUnreadable",
+    "StateTooLarge",
     "StateValueError",
     "TurnDeadlock",
     "TurnEnded",
@@ -115,6 +117,10 @@ class StateValueError(BarbackError, ValueError):
     def __init__(self, message: str = "", *, path: str = "state", **where: Any) -> None:
         super().__init__(message, **where)
         self.path = path
+
+
+class StateTooLarge(StateValueError):
+    """A state is of more bytes than the bot's `max_state_size`; nothing of the turn is kept."""
 
 
 class TurnEnded(BarbackError, RuntimeError):

@@ -19,6 +19,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     - `seen_limit`, `seen_for`: how many event ids a session remembers, and for how long.
     - `dedupe_always`: remember an event's id even if its turn changed nothing.
     - `handled_limit`: how many ids of such events the process remembers otherwise.
+    - `state_warning`, `state_limit`: bytes of a state from which on a warning is logged, and more
+      than which are refused.
     - `patience`: how long a cancellation waits for a store operation that is on its way.
     """
 
@@ -33,4 +35,6 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     seen_for: float = 24 * 3600.0
     dedupe_always: bool = False
     handled_limit: int = 4096
+    state_warning: int = 256 * 1024
+    state_limit: int = 8 * 1024 * 1024
     patience: float = 10.0

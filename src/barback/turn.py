@@ -32,6 +32,7 @@ from barback.errors import (
     NotDone,
     SessionBusy,
     SessionUnreadable,
+    StateTooLarge,
 )
 from barback.events import Event
 from barback.keeper import Guarded, LeaseKeeper
@@ -401,11 +402,31 @@ class Turns:
             error = _truth(turn, error)
         if error is None:
             try:
-                turn.state = turn.draft.changed()
+                turn.state = state = turn.draft.changed()
+                if state is not None and len(state) > self.rules.state_warning:
+                    self._weigh(turn, state)
             except Exception as refused:  # noqa: BLE001 - as if the handler had raised it
                 error = refused
         turn.draft.closed = True
         return error
+
+    def _weigh(self, turn: Turn, state: bytes) -> None:
+        """Refuse a state that is too large, and warn of one that has become large."""
+        size, rules = len(state), self.rules
+        if size > rules.state_limit:
+            turn.state = None
+            message = (
+                f"The state of session {turn.session_id!r} is of {size:,} bytes, and may have "
+                f"{rules.state_limit:,}. Keep less in it, or raise the bot's max_state_size."
+            )
+            raise StateTooLarge(message, session_id=turn.session_id)
+        if len(turn.draft.base) <= rules.state_warning:
+            logger.warning(
+                "The state of session %r has grown to %d bytes: each of its turns reads and writes "
+                "them all.",
+                turn.session_id,
+                size,
+            )
 
     async def _fail(
         self,
