@@ -37,6 +37,7 @@ from barback.stores.memory import MemorySessionStore
 from barback.stores.url import open_store
 from barback.sweeper import sweeping
 from barback.turn import Outcome, Turn, Turns
+from barback.upkeep import Upkeep
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -72,7 +73,7 @@ class BotOptions(TypedDict, total=False):
     clock: Callable[[], float]
 
 
-class Bot(Generic[S]):
+class Bot(Upkeep, Generic[S]):
     """A bot that remembers whom it talks to.
 
     - `initial_state`: what a new session starts from: a mapping, or a function that returns one.
@@ -172,6 +173,7 @@ class Bot(Generic[S]):
         self._state_type = state_type or type_of(initial_state)
         self._states = States(self._initial_state(initial_state), _version(schema_version))
         self._store = _leased(session_store)
+        self._scope = scope
         self._key = key_function(scope)
         self._prefix = f"{check_name(namespace, 'namespace')}/" if namespace else ""
         self._clock = clock

@@ -17,7 +17,7 @@ from barback.errors import (
     SessionStoreUnavailable,
     SessionUnreadable,
 )
-from barback.record import FORMAT_OVER, MAX_ID_BYTES, NEVER, Record, new_version
+from barback.record import ASIDE, FORMAT_OVER, MAX_ID_BYTES, NEVER, Record, new_version
 from barback.seen import Seen
 from barback.stores.base import GRACE, Lease, milliseconds
 
@@ -70,6 +70,8 @@ class Commits:
         if lifetime == NEVER:
             lifetime = None
         if state is None:
+            if turn.tended is not None:
+                return self._tended(turn, turn.tended)
             # An event that is seen already does not come as far as this.
             remember = self._rules.dedupe_always and turn.event_id is not None
             same = (
@@ -112,6 +114,12 @@ class Commits:
             users=users,
             address=address,
         )
+
+    def _tended(self, turn: Turn, tended: Record) -> Record:
+        """What is written of a session that was tended: that is no activity, and no time moves."""
+        version = new_version()
+        seen = self._with(tended, _id_of(turn, version), int(self._clock() * 1000))
+        return msgspec.structs.replace(tended, version=version, seen=seen)
 
     async def set_aside(self, record: Record) -> None:
         """Keep a copy of a record under an id of its own, for somebody to look into it.
@@ -307,7 +315,7 @@ def _id_aside(session_id: str, version: int) -> str:
     """The id of a copy: with the namespace of the session, and not longer than an id may be."""
     channel, _, key = session_id.partition(":")
     namespace, slash, channel = channel.rpartition("/")
-    aside = f"{namespace}{slash}unreadable:{version:x}:{channel}:{key}"
+    aside = f"{namespace}{slash}{ASIDE}:{version:x}:{channel}:{key}"
     return aside.encode()[:MAX_ID_BYTES].decode(errors="ignore")
 
 

@@ -68,6 +68,8 @@ class Reading:
 
         One that cannot be read is kept aside, if whoever it is reported to will have it so.
         """
+        if turn.upkeep:
+            return self._states.draft(None, turn.session_id, turn.now)
         turn.kept = None if record.format == FORMAT_OVER else record
         try:
             return self._states.draft(turn.kept, turn.session_id, turn.now)

@@ -18,6 +18,7 @@ from barback.errors import InvalidSessionId, SessionTooNew, SessionUnreadable, w
 from barback.seen import Seen
 
 __all__ = [
+    "ASIDE",
     "FORMATS",
     "FORMAT_JSON",
     "FORMAT_OVER",
@@ -42,6 +43,9 @@ NEVER: Final = -1
 
 FORMATS: Final = frozenset({FORMAT_JSON, FORMAT_OVER})
 """Those that this version of barback knows; the state is a JSON object in each."""
+
+ASIDE: Final = "unreadable"
+"""In the place of a channel, in the id of a record that is kept aside."""
 
 MAX_ID_BYTES: Final = 512
 """The longest session id, in bytes of UTF-8, its namespace included."""

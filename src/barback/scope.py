@@ -13,7 +13,7 @@ from barback.errors import ConfigurationError, InvalidSessionId
 if TYPE_CHECKING:
     from barback.events import Event
 
-__all__ = ["Scope", "check_name", "key_function"]
+__all__ = ["Scope", "check_name", "is_key_of", "is_name", "key_function"]
 
 Scope = Literal["member", "conversation", "user", "thread"] | Callable[["Event"], str]
 """What a session's key is made of.
@@ -41,6 +41,27 @@ def key_function(scope: Scope) -> Callable[[Event], str]:
         known = ", ".join(repr(name) for name in _SCOPES)
         message = f"scope must be one of {known}, or a function of the event, not {scope!r}."
         raise ConfigurationError(message) from None
+
+
+def is_key_of(scope: Scope, user: str, key: str) -> bool:
+    """Whether sessions of this key are of one person alone, by the way a scope makes keys.
+
+    What a function makes of people nobody can tell: never, then.
+    """
+    own, (first, slash, last) = _escaped(user), key.partition("/")
+    if callable(scope):
+        return False
+    if not slash:
+        return first == own
+    if scope == "member":
+        return bool(first) and last == own
+    # A person's thread; behind a group's slash there would be another.
+    return scope == "thread" and first == own and not last.startswith("/") and last != ""
+
+
+def is_name(text: str) -> bool:
+    """Whether a channel or a namespace may be called so."""
+    return _NAME.fullmatch(text) is not None
 
 
 @lru_cache(maxsize=256)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from barback.errors import (
     BarbackError,
     ConfigurationError,
     MigrationFailed,
     SessionTooNew,
 )
-from barback.record import FORMAT_JSON
+from barback.record import FORMAT_JSON, FORMAT_OVER
 from barback.state import decode_state, encode_state
 
 if TYPE_CHECKING:
@@ -51,6 +53,21 @@ class States:
                 f"schema_version is {self.schema}. Set it to {max(self.migrations) + 1}."
             )
             raise ConfigurationError(message)
+
+    def is_current(self, record: Record) -> bool:
+        """Whether a record is as this code would write it, or nothing is left of its state."""
+        return record.schema == self.schema or record.format == FORMAT_OVER
+
+    def renewed(self, record: Record) -> Record:
+        """An older record as this code would write it. Raises what `draft` does."""
+        state = self.draft(record, record.id, 0).changed()
+        return msgspec.structs.replace(
+            record, schema=self.schema, state=record.state if state is None else state
+        )
+
+    def readable(self, record: Record) -> State:
+        """A record's state for people to read: as it was kept, whatever its version."""
+        return decode_state(record.state, record.id)
 
     def draft(self, record: Record | None, session_id: str, now: int) -> Draft:
         """What a turn may change of a record, which is None for a new session, at a time (ms).

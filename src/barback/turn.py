@@ -72,6 +72,7 @@ class Turn(Guarded):
     - `state`: what is to be written, None if that is what was read.
     - `held`: it is around code of the caller's own, rather than a handler.
     - `impatient`: it does not wait for a session that another process holds.
+    - `upkeep`: it tends the session, whatever state that is in; `tended`: what it writes then.
     """
 
     ancestors: tuple[Turn, ...] = ()
@@ -84,6 +85,8 @@ class Turn(Guarded):
     failed = False
     held = False
     impatient = False
+    upkeep = False
+    tended: Record | None = None
 
     def __init__(  # noqa: PLR0913, PLR0917 - it is made in two places
         self,
@@ -244,7 +247,7 @@ class Turns:
                     draft = Draft(record.state, states.initial, session_id, record.lifetime)
                 else:
                     draft = await self._reading.draft(turn, record)
-            elif record is not None and self._reading.has_on_expired:
+            elif record is not None and self._reading.has_on_expired and not turn.upkeep:
                 record = await self._reading.ended(turn, record)
                 draft = await self._reading.draft(turn, record)
             else:
@@ -330,6 +333,24 @@ class Turns:
             await parking.leave(raised)
         else:
             await parking.leave()
+
+    @asynccontextmanager
+    async def tend(self, session_id: str) -> AsyncIterator[Turn]:
+        """One whole turn of a session that is nobody's activity: no time of it moves.
+
+        `turn.record` is what is there, as it is: expired, of another version, or None. What is put
+        into `turn.tended` is written in its place; otherwise nothing is.
+        """
+        turn = Turn(self, session_id, Event(channel="upkeep", kind="upkeep"))
+        turn.upkeep = True
+        async with self.hold(turn):
+            turn.kept, turn.draft = None, self.states.draft(None, session_id, turn.now)
+            yield turn
+
+    async def destroy(self, turn: Turn) -> None:
+        """Remove what a turn has read, while it holds the session."""
+        turn.lost = True  # the lease goes with the record, and is handed to nobody
+        await self._operations.finish(self.store.destroy(turn.session_id, turn.lease))
 
     async def _abandon(self, turn: Turn, error: BaseException | None = None) -> None:
         """Write nothing; give the lease back, or hand it on with the record as it was read."""

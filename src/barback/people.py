@@ -1,0 +1,244 @@
+"""People: all that a store keeps of one person, to be forgotten or to be handed out."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import msgspec
+
+from barback.errors import (
+    BarbackError,
+    BotNotRunning,
+    CommitUnknown,
+    ConfigurationError,
+    LeaseLost,
+    SessionStoreUnavailable,
+)
+from barback.scope import Scope, is_key_of, is_name
+from barback.tending import Failure, failure_of, place_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from barback.record import Record
+    from barback.states import States
+    from barback.tending import Tender
+    from barback.turn import Turn
+
+__all__ = ["Forgotten", "Person", "Shared", "export", "forget"]
+
+Shared = Literal["leave_out", "destroy", "keep"]
+"""What becomes of a session that is other people's too."""
+
+Outcome = Literal["destroyed", "left", "kept"]
+
+TRIES: Final = 3  # where somebody took the session over, or an answer was lost
+
+
+class Person(msgspec.Struct, frozen=True):
+    """A person, as records know them.
+
+    - `id`: of their `User`; `channel`: the only one on which they are meant, None: any.
+    - `scope`: how keys of sessions are made, which tells whose a session is that nobody wrote in.
+    """
+
+    id: str
+    channel: str | None = None
+    scope: Scope = "member"
+
+    @classmethod
+    def of(cls, user: str, scope: Scope) -> Person:
+        """Who is meant by "telegram:42", or by "42". Raises `ConfigurationError` for nobody."""
+        if not isinstance(user, str) or not user.strip():
+            message = (
+                f"A person is named by their channel and id, as in 'telegram:42', or by an id "
+                f"that is theirs on every channel, not {user!r}."
+            )
+            raise ConfigurationError(message)
+        channel, colon, own = user.partition(":")
+        if colon and own and is_name(channel):
+            return cls(own, channel, scope)
+        return cls(user, None, scope)
+
+    def has(self, record: Record) -> bool:
+        """Whether a record is of a session of theirs, or one they take part in."""
+        place = place_of(record.id)
+        if self.channel is not None and place.channel != self.channel:
+            return False
+        if record.users:
+            return self.id in record.users
+        return is_key_of(self.scope, self.id, place.key)
+
+    def shares(self, record: Record) -> bool:
+        """Whether a session of theirs is other people's too."""
+        return any(user != self.id for user in record.users)
+
+
+class Forgotten(msgspec.Struct, kw_only=True):
+    """What was done, or would be done, to forget a person.
+
+    - `destroyed`: sessions that were theirs alone, and are gone.
+    - `left`: sessions of which others are too: they were taken out of their `users`.
+    - `kept`: the same, where the session was to be kept as it is.
+    - `failed`: what may still be there, with the reasons: also records that cannot be read, of
+      which nobody knows whose they are.
+    - `looked_at`: how many sessions were looked at.
+
+    Sessions are named by their ids.
+    """
+
+    dry_run: bool = False
+    looked_at: int = 0
+    destroyed: list[str] = msgspec.field(default_factory=list)
+    left: list[str] = msgspec.field(default_factory=list)
+    kept: list[str] = msgspec.field(default_factory=list)
+    failed: list[Failure] = msgspec.field(default_factory=list)
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing of the person is left, but in sessions that others share."""
+        return not self.failed
+
+    def __str__(self) -> str:
+        would = "would be " if self.dry_run else ""
+        parts = [f"{len(self.destroyed):,} {would}destroyed"]
+        if self.left:
+            parts.append(f"{len(self.left):,} shared, which they {would or 'were '}taken out of")
+        if self.kept:
+            parts.append(f"{len(self.kept):,} shared, and kept")
+        if self.failed:
+            parts.append(f"{len(self.failed):,} failed")
+        return f"{self.looked_at:,} looked at: {', '.join(parts)}"
+
+
+async def forget(
+    tender: Tender,
+    person: Person,
+    done: Forgotten,
+    *,
+    shared: Shared,
+    on_progress: Callable[[Forgotten], object] | None,
+) -> None:
+    """Destroy what is of the person alone, and take them out of the rest, telling in `done`."""
+    if shared not in ("leave_out", "destroy", "keep"):
+        message = f"shared must be 'leave_out', 'destroy' or 'keep', not {shared!r}."
+        raise ConfigurationError(message)
+
+    async def one(record: Record) -> None:
+        done.looked_at += 1
+        if person.has(record):
+            await _forget_in(tender, person, done, record, shared)
+        if on_progress is not None:
+            on_progress(done)
+
+    try:
+        unreadable = await tender.each(one)
+    except Exception as error:
+        error.add_note(f"Until then: {done}.")
+        raise
+    if unreadable is not None:
+        done.failed.append(failure_of(tender.shown(unreadable.session_id or ""), unreadable))
+
+
+async def _forget_in(
+    tender: Tender, person: Person, done: Forgotten, record: Record, shared: Shared
+) -> None:
+    """Forget the person in one session; what comes of it is told in `done`."""
+    session_id = tender.shown(record.id)
+    outcome: Outcome | None
+    try:
+        if done.dry_run:
+            outcome = _outcome(person, record, shared)
+        else:
+            outcome = await _out_of(tender, person, record.id, shared)
+    except (SessionStoreUnavailable, BotNotRunning):
+        raise
+    except BarbackError as error:
+        done.failed.append(failure_of(session_id, error))
+        return
+    if outcome is not None:
+        told: list[str] = getattr(done, outcome)
+        told.append(session_id)
+
+
+async def _out_of(tender: Tender, person: Person, record_id: str, shared: Shared) -> Outcome | None:
+    """Take the person out of one session, in a turn of it; None if they are not in it any more."""
+    tried = None
+    for attempt in range(1, TRIES + 1):
+        try:
+            async with tender.turns.tend(record_id) as turn:
+                found = turn.record
+                if found is None or not person.has(found):
+                    return tried  # gone meanwhile, or by a try whose answer was lost
+                tried = _outcome(person, found, shared)
+                await _carry_out(turn, found, person, tried)
+        except (LeaseLost, CommitUnknown):
+            if attempt == TRIES:
+                raise
+        else:
+            return tried
+    return None
+
+
+async def _carry_out(turn: Turn, found: Record, person: Person, outcome: Outcome) -> None:
+    if outcome == "destroyed":
+        await turn.turns.destroy(turn)
+    elif outcome == "left":
+        others = tuple(user for user in found.users if user != person.id)
+        turn.tended = msgspec.structs.replace(found, users=others)
+
+
+def _outcome(person: Person, record: Record, shared: Shared) -> Outcome:
+    if shared == "destroy" or not person.shares(record):
+        return "destroyed"
+    return "left" if shared == "leave_out" else "kept"
+
+
+async def export(
+    tender: Tender, person: Person, states: States, *, include_shared: bool
+) -> dict[str, Any]:
+    """All that is kept of a person, as values that JSON has."""
+    sessions: list[dict[str, Any]] = []
+
+    async def one(record: Record) -> None:
+        if person.has(record):
+            told = _exported(person, record, states, include_shared=include_shared)
+            sessions.append({"id": tender.shown(record.id), **told})
+
+    unreadable = await tender.each(one)
+    return {
+        "user": person.id,
+        "channel": person.channel,
+        "exported_at": _time(tender.now()),
+        "sessions": sorted(sessions, key=lambda session: str(session["id"])),
+        "unreadable": [] if unreadable is None else [str(unreadable)],
+    }
+
+
+def _exported(
+    person: Person, record: Record, states: States, *, include_shared: bool
+) -> dict[str, Any]:
+    """One session; of a shared one, unless it is asked for, nothing that may be of others."""
+    shared = person.shares(record)
+    told: dict[str, Any] = {
+        "created_at": _time(record.created_at),
+        "last_activity": _time(record.last_activity),
+        "expires_at": _time(record.expires_at),
+        "schema": record.schema,
+        "shared": shared,
+    }
+    if shared and not include_shared:
+        return {**told, "users": [person.id], "address": None, "state": None}
+    told |= {"users": list(record.users), "address": record.address}
+    try:
+        return {**told, "state": states.readable(record)}
+    except BarbackError as error:
+        return {**told, "state": None, "error": str(error)}
+
+
+def _time(milliseconds: int | None) -> str | None:
+    """ISO 8601, in UTC."""
+    if milliseconds is None:
+        return None
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,131 @@
+"""Tending: a whole store is gone over, one session after another, beside the bots that use it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, asynccontextmanager, nullcontext
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
+
+from barback.errors import BarbackError, SessionUnreadable
+from barback.record import ASIDE
+from barback.turn import Turns
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from barback.record import Record
+    from barback.rules import Rules
+    from barback.states import States
+    from barback.stores.base import LeasedStore
+
+__all__ = ["Failure", "Place", "Tender", "failure_of", "place_of", "turns_on"]
+
+SIDE_BY_SIDE: Final = 64
+"""Sessions under way at once: they share trips where the store can, and bound the memory."""
+
+SHARE: Final = 4  # at most this part of the turns that may run at once is tending
+PATIENCE: Final = 10.0  # seconds
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """A session with which something could not be done, and the reason."""
+
+    session_id: str
+    reason: str
+
+
+class Place(NamedTuple):
+    """What the id of a record tells: `aside` is one that was kept aside, of that session."""
+
+    namespace: str
+    channel: str
+    key: str
+    aside: bool
+
+
+class Tender:
+    """Goes over the sessions of a bot.
+
+    - `prefix`: what stands before their ids in the store; None: those of every bot.
+    """
+
+    def __init__(self, turns: Turns, prefix: str | None, clock: Callable[[], float]) -> None:
+        self.turns = turns
+        self.prefix = prefix
+        self._clock = clock
+
+    def now(self) -> int:
+        """The time of day, in milliseconds."""
+        return int(self._clock() * 1000)
+
+    def shown(self, record_id: str) -> str:
+        """A session's id as the bot knows it."""
+        return record_id.removeprefix(self.prefix or "")
+
+    async def each(self, tend: Callable[[Record], Awaitable[None]]) -> SessionUnreadable | None:
+        """Call `tend` with every record, several at once.
+
+        Returns the error of the first that the store cannot read: it hides no other. What `tend`
+        raises ends the going over, as a cancellation does; what is under way comes to its end.
+        """
+        most = min(SIDE_BY_SIDE, max(1, self.turns.rules.concurrency // SHARE))
+        room = asyncio.Semaphore(most)
+
+        async def one(record: Record) -> None:
+            try:
+                await tend(record)
+            finally:
+                room.release()
+
+        unreadable = None
+        try:
+            async with asyncio.TaskGroup() as group:
+                try:
+                    async for record in self._records():
+                        await room.acquire()
+                        group.create_task(one(record))
+                except SessionUnreadable as error:
+                    unreadable = error
+        except BaseExceptionGroup as several:
+            raise several.exceptions[0] from several.exceptions[0].__cause__
+        return unreadable
+
+    async def _records(self) -> AsyncIterator[Record]:
+        records = self.turns.store.all(self.prefix or "")
+        async with aclosing(records) if isinstance(records, AsyncGenerator) else nullcontext():
+            async for record in records:
+                # Without a namespace, the prefix is that of every other bot too.
+                if self.prefix is None or not place_of(self.shown(record.id)).namespace:
+                    yield record
+
+
+@asynccontextmanager
+async def turns_on(
+    store: LeasedStore, states: States, rules: Rules, clock: Callable[[], float]
+) -> AsyncIterator[Turns]:
+    """Turns of a store that is opened for them."""
+    async with store:
+        turns = Turns(store, states, rules, clock)
+        try:
+            yield turns
+        finally:
+            await turns.close(PATIENCE)
+
+
+def place_of(record_id: str) -> Place:
+    """What the id of a record tells."""
+    channel, _, key = record_id.partition(":")
+    namespace, _, channel = channel.rpartition("/")
+    aside = channel == ASIDE
+    if aside:
+        channel, _, key = key.partition(":")[2].partition(":")
+    return Place(namespace, channel, key, aside)
+
+
+def failure_of(session_id: str, error: Exception) -> Failure:
+    """A failure with a reason that tells nothing which a session keeps."""
+    told = str(error) if isinstance(error, BarbackError) else type(error).__name__
+    return Failure(session_id, told)
