@@ -15,7 +15,7 @@ from barback.errors import (
     LeaseLost,
     SessionStoreUnavailable,
 )
-from barback.scope import Scope, is_key_of, is_name
+from barback.scope import Scope, is_key_of, is_key_of_group, is_name
 from barback.tending import Failure, failure_of, place_of
 
 if TYPE_CHECKING:
@@ -219,8 +219,11 @@ async def export(
 def _exported(
     person: Person, record: Record, states: States, *, include_shared: bool
 ) -> dict[str, Any]:
-    """One session; of a shared one, unless it is asked for, nothing that may be of others."""
-    shared = person.shares(record)
+    """One session; of a shared one, unless it is asked for, nothing that may be of others.
+
+    In a group's, others may have written who have been left out of its users since.
+    """
+    shared = person.shares(record) or is_key_of_group(place_of(record.id).key)
     told: dict[str, Any] = {
         "created_at": _time(record.created_at),
         "last_activity": _time(record.last_activity),

@@ -13,7 +13,7 @@ from barback.errors import ConfigurationError, InvalidSessionId
 if TYPE_CHECKING:
     from barback.events import Event
 
-__all__ = ["Scope", "check_name", "is_key_of", "is_name", "key_function"]
+__all__ = ["Scope", "check_name", "is_key_of", "is_key_of_group", "is_name", "key_function"]
 
 Scope = Literal["member", "conversation", "user", "thread"] | Callable[["Event"], str]
 """What a session's key is made of.
@@ -57,6 +57,12 @@ def is_key_of(scope: Scope, user: str, key: str) -> bool:
         return bool(first) and last == own
     # A person's thread; behind a group's slash there would be another.
     return scope == "thread" and first == own and not last.startswith("/") and last != ""
+
+
+def is_key_of_group(key: str) -> bool:
+    """Whether sessions of this key, unless a function made it, are a group's or its threads'."""
+    _, slash, rest = key.partition("/")
+    return slash != "" and (not rest or rest.startswith("/"))
 
 
 def is_name(text: str) -> bool:

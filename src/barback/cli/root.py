@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 GROUPS: Final = {
+    "sessions": "Migrate sessions, forget a person, export what is kept of one.",
     "store": "Copy and prepare stores of sessions.",
 }
 """Each group's name, which is its module's and its function's too, with its line in the help."""

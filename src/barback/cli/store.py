@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import io
-import signal
 import sys
-from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from barback.cli.progress import Progress
-from barback.cli.words import INTERRUPTED, TERMINATED, complain, note, shown, tell
+from barback.cli.running import interrupted, stoppable
+from barback.cli.words import complain, note, shown, tell
 from barback.errors import (
     BarbackError,
     ConfigurationError,
@@ -24,10 +23,6 @@ from barback.stores.url import open_store
 
 with needs_extra("cli"):
     import click
-
-if TYPE_CHECKING:
-    from collections.abc import Coroutine
-    from typing import Any
 
 __all__ = ["store"]
 
@@ -81,7 +76,7 @@ def copy(source: str, target: str, *, prefix: str, replace: bool, no_verify: boo
     failure: BaseException | None = None
     try:
         asyncio.run(
-            _stoppable(
+            stoppable(
                 copy_store(
                     source,
                     target,
@@ -158,14 +153,5 @@ def _status(failure: BaseException | None, done: Copied, *, replace: bool) -> in
             note("Run it again to go on with what is not there yet.")
         return 1
     if failure is not None:
-        note("Interrupted. Run it again to go on with what is not there yet.")
-        return INTERRUPTED if isinstance(failure, KeyboardInterrupt) else TERMINATED
+        return interrupted(failure)
     return 1 if done.conflicts else 0
-
-
-async def _stoppable(work: Coroutine[Any, Any, object]) -> None:
-    """Let SIGTERM end the work in good order, as Ctrl-C does."""
-    task = asyncio.ensure_future(work)
-    with suppress(NotImplementedError):  # not on Windows
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    await task
