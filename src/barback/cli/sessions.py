@@ -214,12 +214,12 @@ def export_user(
             found.update(await export(tender, person, _states(), include_shared=include_shared))
 
     failure = _carried_out(work(), None)
-    if failure is None:
-        tell(json.dumps(found, indent=2))  # in ASCII, which says nothing to a terminal
-    for each in found.get("unreadable", ()):
+    if failure is not None:
+        return _status(failure, complete=False)
+    tell(json.dumps(found, indent=2))  # in ASCII, which says nothing to a terminal
+    for each in found["unreadable"]:
         complain(each)
-    sound = not found.get("unreadable") and not any("error" in each for each in found["sessions"])
-    return _status(failure, complete=sound)
+    return int(bool(found["unreadable"]) or any("error" in each for each in found["sessions"]))
 
 
 # Opening.

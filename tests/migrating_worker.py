@@ -1,0 +1,69 @@
+"""A bot of a version, in a process of its own, that handles an event of each session.
+
+`python migrating_worker.py URL VERSION COUNT [migrate]` says "begun" when its first event has been
+handled, migrates the whole store meanwhile if it is told to, and says how events were settled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections import Counter
+from typing import Any
+
+from barback import Bot, Context, Event, SessionTooNew, User
+
+__all__ = ["bot_of"]
+
+AT_ONCE = 100
+
+
+def bot_of(version: int, store: Any) -> Bot[Any]:
+    """The bot as it was, or is: each migration, and each event, leaves its mark in the state."""
+    bot = Bot(
+        initial_state={"events": [], "migrations": []},
+        schema_version=version,
+        session_store=store,
+    )
+    for older in range(1, version):
+
+        def marked(state: dict[str, Any], older: int = older) -> dict[str, Any]:
+            return {**state, "migrations": [*state["migrations"], older]}
+
+        bot.migrate(older)(marked)
+
+    @bot.on_event
+    async def note(context: Context[Any]) -> None:
+        context.state["events"].append(context.event.id)
+
+    return bot
+
+
+async def work(url: str, version: int, count: int, *, migrates: bool) -> None:
+    settled: Counter[str] = Counter()
+    users = iter(range(count))
+
+    async def take_events() -> None:
+        for user in users:
+            event = Event(channel="test", user=User(str(user)), id=f"{user}")
+            try:
+                outcome = str(await bot.handle(event))
+            except SessionTooNew:
+                outcome = "too new"
+            settled[outcome] += 1
+            if settled.total() == 1:
+                print("begun", flush=True)
+
+    async with bot_of(version, url) as bot, asyncio.TaskGroup() as group:
+        for _ in range(AT_ONCE):
+            group.create_task(take_events())
+        if migrates:
+            group.create_task(bot.migrate_sessions())
+    print(json.dumps(settled), flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(
+        work(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), migrates="migrate" in sys.argv[4:])
+    )
