@@ -1,7 +1,8 @@
 """A bot of a version, in a process of its own, that handles an event of each session.
 
-`python migrating_worker.py URL VERSION COUNT [migrate]` says "begun" when its first event has been
-handled, migrates the whole store meanwhile if it is told to, and says how events were settled.
+`python migrating_worker.py URL VERSION COUNT [migrate]` handles the events, and migrates the whole
+store meanwhile if it is told to; then it says "half" when half of it is current. At the end it says
+how the events were settled.
 """
 
 from __future__ import annotations
@@ -10,13 +11,19 @@ import asyncio
 import json
 import sys
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from barback import Bot, Context, Event, SessionTooNew, User
+
+if TYPE_CHECKING:
+    from barback.migrating import Migrated
 
 __all__ = ["bot_of"]
 
 AT_ONCE = 100
+LEASE_TERM = 2.0  # seconds: those of a killed process are waited for
 
 
 def bot_of(version: int, store: Any) -> Bot[Any]:
@@ -52,15 +59,27 @@ async def work(url: str, version: int, count: int, *, migrates: bool) -> None:
             except SessionTooNew:
                 outcome = "too new"
             settled[outcome] += 1
-            if settled.total() == 1:
-                print("begun", flush=True)
 
-    async with bot_of(version, url) as bot, asyncio.TaskGroup() as group:
+    half = iter(["half"])
+
+    def tell(done: Migrated) -> None:
+        if done.migrated + done.current >= count // 2:
+            for word in half:
+                say(word)
+
+    bot = bot_of(version, url)
+    bot._rules = msgspec.structs.replace(bot._rules, lease_term=LEASE_TERM)
+    async with bot, asyncio.TaskGroup() as group:
         for _ in range(AT_ONCE):
             group.create_task(take_events())
         if migrates:
-            group.create_task(bot.migrate_sessions())
-    print(json.dumps(settled), flush=True)
+            group.create_task(bot.migrate_sessions(on_progress=tell))
+    say(json.dumps(settled))
+
+
+def say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from barback.tending import place_of
 from barback.testing import Clock
 from barback.testing.contract_tools import lease_on, leased, put
 from tests.every_store import SHARED, own_url
-from tests.scripted import ScriptedStore, counting_bot, event, nothing_left, state_of, until
+from tests.scripted import ScriptedStore, counting_bot, nothing_left, state_of, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,7 +91,7 @@ async def test_a_shared_session_is_left_or_destroyed_or_kept() -> None:
         await told(bot, said("tim", conversation="g"), said("ann", conversation="g"), said("tim"))
         before = store._records["test:g/"]
         for shared in ("leave_out", "destroy", "keep"):
-            would = await bot.forget("test:tim", shared=shared, dry_run=True)  # type: ignore[arg-type]
+            would = await bot.forget("test:tim", shared=shared, dry_run=True)
             assert sorted(would.destroyed) == ["test:g/"] * (shared == "destroy") + ["test:tim"]
             assert await ids(store) == {"test:g/", "test:tim"}
         done = await bot.forget("test:tim", shared="keep")
@@ -237,9 +237,7 @@ async def test_a_handler_starts_it_outside_of_its_own_turn() -> None:
         context.set_state(n=context.state["n"] + 1)
         if context.event.text == "forget me":
             inside.append(await bot.forget("test:tim"))
-            tasks.append(
-                asyncio.create_task(bot.forget("test:tim"), context=contextvars.Context())
-            )
+            tasks.append(asyncio.create_task(bot.forget("test:tim"), context=contextvars.Context()))
 
     async with bot:
         await told(bot, said("tim"), said("tim", conversation="g"), said("tim", text="forget me"))

@@ -317,6 +317,7 @@ def _tell_forgotten(done: Forgotten) -> None:
 def _note_failures(failures: list[Failure], more: int = 0) -> None:
     for failure in failures:
         # Ids come from strangers: written so that they cannot talk to the terminal.
-        complain(f"{failure.session_id!a}: {failure.reason}")
+        which = f"{failure.session_id!a}: " if failure.session_id else ""
+        complain(f"{which}{failure.reason}")
     if more > 0:
         note(f"{more:,} more failed.")
