@@ -213,6 +213,22 @@ async def test_who_waits_in_line_begins_anew() -> None:
         assert await state_of(bot) == {"n": 3}
 
 
+async def test_a_session_that_is_somebody_elses_by_now_is_left() -> None:
+    store, wait = ScriptedStore(), asyncio.Event()
+    async with counting_bot(session_store=store, scope="conversation") as bot:
+        await told(bot, said("tim", conversation="g"))
+        store.script("checkout", wait)
+        task = asyncio.create_task(bot.forget("test:tim"))
+        await until(lambda: store.calls.count("checkout") == 2)
+        await store.inner.destroy("test:g/", None)
+        async with counting_bot(session_store=store.inner, scope="conversation") as another:
+            await told(another, said("ann", conversation="g"))
+        wait.set()
+        done = await task
+        assert (done.destroyed, done.left, done.failed) == ([], [], [])
+        assert await ids(store.inner) == {"test:g/"}
+
+
 async def test_other_processes_are_waited_for() -> None:
     store = ScriptedStore()
     async with counting_bot(session_store=store) as bot:

@@ -198,6 +198,18 @@ async def test_a_session_that_is_gone_or_current_meanwhile_is_not_written() -> N
     assert list(await content(store.inner)) == ["test:1"]
 
 
+async def test_a_session_that_expires_meanwhile_is_not_written() -> None:
+    store, clock, wait = ScriptedStore(), Clock(1.0), asyncio.Event()
+    await put(store.inner, "test:tim", {"number": 1}, schema=1, expires_at=5_000)
+    store.script("checkout", wait)
+    task = asyncio.create_task(renaming(store, clock=clock).migrate_sessions())
+    await until(lambda: store.calls == ["checkout"])
+    clock.advance(10)
+    wait.set()
+    assert str(await task) == "0 migrated, 1 gone"
+    assert store.commits == []
+
+
 async def test_a_turn_that_runs_is_waited_for() -> None:
     store = MemorySessionStore()
     await put(store, "test:tim", {"n": 1}, schema=2)
