@@ -1,14 +1,16 @@
 """A bot of a version, in a process of its own, that handles an event of each session.
 
-`python migrating_worker.py URL VERSION COUNT [migrate]` handles the events, and migrates the whole
-store meanwhile if it is told to; then it says "half" when half of it is current. At the end it says
-how the events were settled.
+`python migrating_worker.py URL VERSION COUNT [migrate | die]` handles the events, migrates the whole
+store meanwhile if it is told to, and says at the end how the events were settled. If it is to die,
+it migrates too, and is killed when half of the store is current and much is under way.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -47,7 +49,7 @@ def bot_of(version: int, store: Any) -> Bot[Any]:
     return bot
 
 
-async def work(url: str, version: int, count: int, *, migrates: bool) -> None:
+async def work(url: str, version: int, count: int, task: str = "") -> None:
     settled: Counter[str] = Counter()
     users = iter(range(count))
 
@@ -60,29 +62,19 @@ async def work(url: str, version: int, count: int, *, migrates: bool) -> None:
                 outcome = "too new"
             settled[outcome] += 1
 
-    half = iter(["half"])
-
-    def tell(done: Migrated) -> None:
-        if done.migrated + done.current >= count // 2:
-            for word in half:
-                say(word)
+    def look(done: Migrated) -> None:
+        if task == "die" and done.migrated + done.current >= count // 2:
+            os.kill(os.getpid(), signal.SIGKILL)
 
     bot = bot_of(version, url)
     bot._rules = msgspec.structs.replace(bot._rules, lease_term=LEASE_TERM)
     async with bot, asyncio.TaskGroup() as group:
         for _ in range(AT_ONCE):
             group.create_task(take_events())
-        if migrates:
-            group.create_task(bot.migrate_sessions(on_progress=tell))
-    say(json.dumps(settled))
-
-
-def say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
+        if task:
+            group.create_task(bot.migrate_sessions(on_progress=look))
+    sys.stdout.write(json.dumps(settled))
 
 
 if __name__ == "__main__":
-    asyncio.run(
-        work(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), migrates="migrate" in sys.argv[4:])
-    )
+    asyncio.run(work(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:]))
