@@ -1,8 +1,8 @@
 """A bot of a version, in a process of its own, that handles an event of each session.
 
-`python migrating_worker.py URL VERSION COUNT [migrate | die]` handles the events, migrates the whole
-store meanwhile if it is told to, and says at the end how the events were settled. If it is to die,
-it migrates too, and is killed when half of the store is current and much is under way.
+`python migrating_worker.py URL VERSION COUNT [migrate | die]` handles the events, migrates the
+whole store meanwhile if it is told to, and says at the end how the events were settled. If it is to
+die, it migrates too, and is killed when half of the store is current and much is under way.
 """
 
 from __future__ import annotations

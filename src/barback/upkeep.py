@@ -6,18 +6,16 @@ from abc import ABC, abstractmethod
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from barback.migrating import Migrated, migrate
-from barback.people import Forgotten, Person, export, forget
-from barback.tending import Tender, turns_on
-
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from barback.people import Shared
+    from barback.migrating import Migrated
+    from barback.people import Forgotten, Shared
     from barback.rules import Rules
     from barback.scope import Scope
     from barback.states import States
     from barback.stores.base import LeasedStore
+    from barback.tending import Tender
     from barback.turn import Turns
 
 __all__ = ["Upkeep"]
@@ -63,6 +61,8 @@ class Upkeep(ABC):
 
         It can be cancelled, and begun again: what is current by then is skipped.
         """
+        from barback.migrating import Migrated, migrate  # noqa: PLC0415 - most bots never need it
+
         done = Migrated(dry_run=dry_run)
         async with self._tender() as tender:
             await migrate(
@@ -99,6 +99,8 @@ class Upkeep(ABC):
         No store has an index of people: every session of the bot is looked at. Raises
         `ConfigurationError` for what names nobody.
         """
+        from barback.people import Forgotten, Person, forget  # noqa: PLC0415 - as above
+
         person = Person.of(user, self._scope)
         done = Forgotten(dry_run=dry_run)
         async with self._tender() as tender:
@@ -113,12 +115,16 @@ class Upkeep(ABC):
         unless `include_shared`: the rest may be about others. `unreadable` tells of records that
         cannot be read, and may be the person's. No lease is taken.
         """
+        from barback.people import Person, export  # noqa: PLC0415 - as above
+
         person = Person.of(user, self._scope)
         async with self._tender() as tender:
             return await export(tender, person, self._states, include_shared=include_shared)
 
     @asynccontextmanager
     async def _tender(self) -> AsyncIterator[Tender]:
+        from barback.tending import Tender, turns_on  # noqa: PLC0415 - as above
+
         if self._turns is not None:
             yield Tender(self._running(), self._prefix, self._clock)
             return
