@@ -217,7 +217,7 @@ async def test_a_state_of_another_format_rests_as_binary(
 ) -> None:
     envelope = bytes(range(256))
     async with store:
-        await put(store, state=envelope, format=2)
+        await put(store, state=envelope, format=3)
         for _ in range(2):  # and holds no lease
             with pytest.raises(SessionTooNew):
                 await store.checkout(TIM, lease_on())

@@ -110,7 +110,7 @@ def test_the_record_of_another_session_is_unreadable() -> None:
 
 def test_a_format_of_a_newer_barback_is_refused_as_too_new() -> None:
     with pytest.raises(SessionTooNew, match="Update barback"):
-        Record.decode(fields_of(record_of(), format=2), session_id=TIM)
+        Record.decode(fields_of(record_of(), format=3), session_id=TIM)
 
 
 GARBAGE = {

@@ -22,6 +22,7 @@ __all__ = [
     "FORMATS",
     "FORMAT_JSON",
     "FORMAT_OVER",
+    "FORMAT_SEALED",
     "MAX_ID_BYTES",
     "NEVER",
     "Record",
@@ -32,17 +33,20 @@ __all__ = [
 FORMAT_JSON: Final = 1
 """`Record.format` of a state that is plain JSON text."""
 
+FORMAT_SEALED: Final = 2
+"""`Record.format` of a state that is encrypted: a JSON object too, as `barback.envelope` has it."""
+
 FORMAT_OVER: Final = 3
 """`Record.format` of a session that is over: `on_expired` has had its state, and nothing is left.
 
 Its `expires_at` is when the record goes: until then it still knows the events it has seen.
 """
 
+FORMATS: Final = frozenset({FORMAT_JSON, FORMAT_SEALED, FORMAT_OVER})
+"""Those that a record may have. In each of them `state` is one JSON object."""
+
 NEVER: Final = -1
 """`Record.lifetime` of a session that does not expire."""
-
-FORMATS: Final = frozenset({FORMAT_JSON, FORMAT_OVER})
-"""Those that this version of barback knows; the state is a JSON object in each."""
 
 ASIDE: Final = "unreadable"
 """In the place of a channel, in the id of a record that is kept aside."""
@@ -55,7 +59,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One session as a store keeps it. Times are whole milliseconds since the Unix epoch.
 
     - `id`: the session's id, with the bot's namespace: at most 512 bytes of UTF-8.
-    - `format`: how `state` is written (1: JSON; 3: it is over, and the state empty).
+    - `format`: how `state` is written (1: JSON; 2: JSON around what is encrypted; 3: the session is
+      over, and the state empty).
     - `version`: changed by every commit and never used twice for a session, even after a delete.
     - `schema`: the version of the state's shape.
     - `created_at`, `last_activity`, `expires_at`: `expires_at` is None for a session that does

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from barback.bot import Bot
-from barback.record import FORMAT_OVER, NEVER
+from barback.record import FORMAT_OVER, FORMAT_SEALED, NEVER
 from barback.testing.contract_tools import (
     TIM,
     AnyStore,
@@ -118,6 +118,13 @@ class ValuesContract(Contract):
             record = await peek(opened)
             assert record is not None
             assert state == record.state
+
+    async def test_an_encrypted_state_comes_back_as_it_is(self, store: AnyStore) -> None:
+        """To a store it is a state like any other; its record tells that it is encrypted."""
+        state = b'{"data":"3q2+7w==","key":"2026-11","session":"test:tim \xc3\xa9"}'
+        async with leased(store) as opened:
+            written = await put(opened, state=state, format=FORMAT_SEALED)
+            assert written == await peek(opened)
 
     @pytest.mark.parametrize("size", [1_000, 100_000, 1_000_000])
     async def test_a_large_state_comes_back(self, store: AnyStore, size: int) -> None:

@@ -7,8 +7,8 @@
 Times are milliseconds. What is None, or empty, is left out. A state rests as fields where they
 give back the very bytes it was given as, which is so for whatever a bot writes; it rests as binary
 where they would not: unusual spacing or escapes, a key twice, integers of more than 64 bits, more
-levels than MongoDB takes, and every format other than JSON. There is never both, so that what
-somebody changes in the shell is what the next turn reads.
+levels than MongoDB takes, and every format that is not known here. There is never both, so that
+what somebody changes in the shell is what the next turn reads.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def record_of(document: dict[str, Any], *, store: str) -> Record:
     try:
         envelope = {name: _plain(document[name]) for name in _FIELDS if name in document}
         envelope["id"] = session_id
-        # A state of another format is no JSON; that format is what decoding then stops at.
+        # A state of another format may be no JSON; that format is what decoding then stops at.
         state = _bytes(document["state"])
         readable = document.get("format") in FORMATS
         envelope["state"] = msgspec.Raw(state) if readable else None
