@@ -695,12 +695,13 @@ def test_the_package_has_every_store() -> None:
 def test_the_package_is_whole_without_its_extras() -> None:
     code = """if True:
         import sys
-        for name in ("click", "psycopg", "psycopg_pool", "pymongo", "redis", "hiredis"):
+        extras = "click cryptography psycopg psycopg_pool pymongo redis hiredis"
+        for name in extras.split():
             sys.modules[name] = None  # as if it were not installed
         from barback import *
         from barback import SQLiteSessionStore, copy_store
         import barback
-        for name in ("MongoSessionStore", "PostgresSessionStore", "RedisSessionStore"):
+        for name in ("Keys", "MongoSessionStore", "PostgresSessionStore", "RedisSessionStore"):
             try:
                 getattr(barback, name)
             except MissingExtra as error:
@@ -709,5 +710,6 @@ def test_the_package_is_whole_without_its_extras() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [
-        f"python -m pip install 'barback[{extra}]'" for extra in ("mongo", "postgres", "redis")
+        f"python -m pip install 'barback[{extra}]'"
+        for extra in ("encryption", "mongo", "postgres", "redis")
     ]

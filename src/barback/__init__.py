@@ -17,6 +17,7 @@ from barback.errors import (
     HandlerTimeout,
     InvalidEvent,
     InvalidSessionId,
+    KeyMissing,
     LeaseLost,
     ListingUnsupported,
     MigrationFailed,
@@ -24,13 +25,16 @@ from barback.errors import (
     NotDone,
     Redeliver,
     SessionBusy,
+    SessionNotEncrypted,
     SessionStoreUnavailable,
+    SessionTampered,
     SessionTooNew,
     SessionUnreadable,
     StateTooLarge,
     StateValueError,
     TurnDeadlock,
     TurnEnded,
+    WrongKey,
 )
 from barback.events import Event, User
 from barback.record import Record
@@ -45,6 +49,7 @@ from barback.turn import Outcome
 
 if TYPE_CHECKING:
     from barback.console import ConsoleBot
+    from barback.encryption import Keys as Keys
     from barback.stores.copying import copy_store
     from barback.stores.file import FileSessionStore
     from barback.stores.mongo import MongoSessionStore as MongoSessionStore
@@ -52,7 +57,7 @@ if TYPE_CHECKING:
     from barback.stores.redis import RedisSessionStore as RedisSessionStore
     from barback.stores.sqlite import SQLiteSessionStore
 
-# Without the stores that need an extra: `from barback import *` works with none installed.
+# Without the names that need an extra: `from barback import *` works with none installed.
 __all__ = [
     "BarbackError",
     "Bot",
@@ -72,6 +77,7 @@ __all__ = [
     "InstantStore",
     "InvalidEvent",
     "InvalidSessionId",
+    "KeyMissing",
     "Lease",
     "LeaseLost",
     "LeasedStore",
@@ -91,8 +97,10 @@ __all__ = [
     "ServingChannel",
     "Session",
     "SessionBusy",
+    "SessionNotEncrypted",
     "SessionStore",
     "SessionStoreUnavailable",
+    "SessionTampered",
     "SessionTooNew",
     "SessionUnreadable",
     "StateTooLarge",
@@ -100,6 +108,7 @@ __all__ = [
     "TurnDeadlock",
     "TurnEnded",
     "User",
+    "WrongKey",
     "copy_store",
     "open_store",
 ]
@@ -109,6 +118,7 @@ if not TYPE_CHECKING:  # a type checker is to find names that are misspelt
     _LAZY = {
         "ConsoleBot": "barback.console",
         "FileSessionStore": "barback.stores.file",
+        "Keys": "barback.encryption",
         "MongoSessionStore": "barback.stores.mongo",
         "PostgresSessionStore": "barback.stores.postgres",
         "RedisSessionStore": "barback.stores.redis",
@@ -117,9 +127,9 @@ if not TYPE_CHECKING:  # a type checker is to find names that are misspelt
     }
 
     def __getattr__(name: str) -> Any:
-        """Load a driver, or the console, when it is first asked for: importing barback does not.
+        """Load what only some bots use when it is first asked for: importing barback does not.
 
-        Raises `MissingExtra` where what the driver needs is not installed.
+        Raises `MissingExtra` where what it needs is not installed.
         """
         if name in _LAZY:
             from importlib import import_module  # noqa: PLC0415

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self, Unpack
 
+    from barback.encryption import Keys
+
 __all__ = ["Bot", "BotOptions", "ErrorHandler", "Handler", "Middleware", "UnreadableHandler"]
 
 Handler = Callable[[Context[S]], Awaitable[None]]
@@ -56,6 +58,7 @@ class BotOptions(TypedDict, total=False):
     """What every bot takes, by keyword, beside its states; `Bot` says what each means."""
 
     schema_version: int
+    encryption: Keys | None
     session_store: SessionStore | LeasedStore | str | None
     channels: Sequence[Channel]
     scope: Scope
@@ -83,6 +86,8 @@ class Bot(Upkeep, Generic[S]):
     - `state_type`: that class, where `initial_state` is a function, a mapping or an instance.
     - `schema_version`: of the shape of states, 0 unless set. Count it up when the shape changes,
       and say with `migrate` what becomes of older states.
+    - `encryption`: the `barback.Keys` with which states are encrypted before they reach the store.
+      Unless set they are not.
     - `session_store`: where sessions rest: a store or its URL. In memory unless set.
     - `channels`: the platforms it is on.
     - `scope`: what a session's key is made of; see `barback.Scope`. The member of a conversation
@@ -131,6 +136,7 @@ class Bot(Upkeep, Generic[S]):
         initial_state: Any = None,
         state_type: type[S] | None = None,
         schema_version: int = 0,
+        encryption: Keys | None = None,
         session_store: SessionStore | LeasedStore | str | None = None,
         channels: Sequence[Channel] = (),
         scope: Scope = "member",
@@ -171,7 +177,11 @@ class Bot(Upkeep, Generic[S]):
         self._stack: AsyncExitStack | None = None
         self._shutdown_timeout = seconds(shutdown_timeout, "shutdown_timeout")
         self._state_type = state_type or type_of(initial_state)
-        self._states = States(self._initial_state(initial_state), _version(schema_version))
+        self._states = States(
+            self._initial_state(initial_state),
+            _version(schema_version),
+            None if encryption is None else _keys(encryption),
+        )
         self._store = _leased(session_store)
         self._scope = scope
         self._key = key_function(scope)
@@ -252,7 +262,8 @@ class Bot(Upkeep, Generic[S]):
         True, the record is kept aside, under an id that begins with "unreadable:" and is logged,
         and the session begins anew. Otherwise, and without such a handler, the error is raised,
         the event not done, and the record left as it is. So it is in any case where the store
-        cannot make a record of what it holds.
+        cannot make a record of what it holds. Where newer code or the right key would read the
+        session (`SessionTooNew`, `KeyMissing`, `WrongKey`, `SessionNotEncrypted`) nobody is asked.
 
         Works as a decorator. Raises `HandlerRefused` as `on_event` does.
         """
@@ -562,6 +573,15 @@ def _leased(store: SessionStore | LeasedStore | str | None) -> LeasedStore:
         f"{type(store).__name__}. Derive your driver from barback.SessionStore."
     )
     raise ConfigurationError(message)
+
+
+def _keys(keys: Keys) -> Keys:
+    from barback.encryption import Keys  # noqa: PLC0415 - it needs an extra
+
+    if not isinstance(keys, Keys):
+        message = f"encryption must be barback.Keys, not {type(keys).__name__}."
+        raise ConfigurationError(message)
+    return keys
 
 
 def _version(version: int) -> int:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from barback.stores.base import LeasedStore
     from barback.turn import Turn
 
-__all__ = ["Commits", "not_given_back"]
+__all__ = ["Commits", "SealingCommits", "not_given_back"]
 
 logger = logging.getLogger("barback")
 
@@ -124,7 +124,9 @@ class Commits:
     async def set_aside(self, record: Record) -> None:
         """Keep a copy of a record under an id of its own, for somebody to look into it.
 
-        It does not expire. Raises `NotDone`, or `CommitUnknown`; then it may be there all the same.
+        It does not expire. An encrypted state stays as it is, encrypted for the id it had, which
+        its envelope tells: one that was tampered with could not be encrypted anew. Raises
+        `NotDone`, or `CommitUnknown`; then it may be there all the same.
         """
         version = new_version()
         aside = msgspec.structs.replace(
@@ -300,6 +302,19 @@ class Commits:
             f"applied could not be found out. Look at the session before the event is repeated."
         )
         return CommitUnknown(message, session_id=turn.session_id, store=self._store.name)
+
+
+class SealingCommits(Commits):
+    """Those of a bot whose states are encrypted: others pay nothing for that they might be."""
+
+    def record_of(self, turn: Turn) -> Record | None:
+        """See `Commits.record_of`. A state that has not changed keeps the envelope it has."""
+        record = super().record_of(turn)
+        if record is None:
+            return None
+        if turn.state is None and turn.kept is not None:
+            return msgspec.structs.replace(record, format=turn.kept.format)
+        return self._states.sealed(record)
 
 
 def not_given_back(turn: Turn, error: BarbackError) -> None:

@@ -22,9 +22,13 @@
         ├── SessionBusy           (TimeoutError)    another turn holds the session
         ├── LeaseLost             (RuntimeError)    the session passed to another turn meanwhile
         ├── SessionStoreUnavailable (ConnectionError) the store cannot be reached or refuses to work
-        ├── SessionUnreadable     (ValueError)      a record exists and cannot be understood
-        ├── SessionTooNew         (ValueError)      a record was written by newer code
-        └── MigrationFailed       (ValueError)      an older state could not be made a newer one
+        └── SessionUnreadable     (ValueError)      a record exists and cannot be understood
+            ├── SessionTooNew                       a record was written by newer code
+            ├── MigrationFailed                     an older state could not be made a newer one
+            ├── KeyMissing                          a state is encrypted with a key the bot has not
+            ├── WrongKey                            a key has the name of another, and is not that
+            ├── SessionNotEncrypted                 a state is plain text where none should be
+            └── SessionTampered                     an encrypted state was changed, or moved here
 
 A turn ends in one of four ways: committed, handler failed, not done, unknown. Whatever derives
 from `NotDone` promises the third; `CommitUnknown` is the fourth. No message, repr or log line
@@ -47,6 +51,7 @@ __all__ = [
     "HandlerTimeout",
     "InvalidEvent",
     "InvalidSessionId",
+    "KeyMissing",
     "LeaseLost",
     "ListingUnsupported",
     "MigrationFailed",
@@ -54,13 +59,16 @@ __all__ = [
     "NotDone",
     "Redeliver",
     "SessionBusy",
+    "SessionNotEncrypted",
     "SessionStoreUnavailable",
+    "SessionTampered",
     "SessionTooNew",
     "SessionUnreadable",
     "StateTooLarge",
     "StateValueError",
     "TurnDeadlock",
     "TurnEnded",
+    "WrongKey",
 ]
 
 
@@ -189,15 +197,59 @@ class SessionStoreUnavailable(NotDone, ConnectionError):
 
 
 class SessionUnreadable(NotDone, ValueError):
-    """A record exists and cannot be understood. It is left as it is, never taken for a new user."""
+    """A record exists and cannot be understood. It is left as it is, never taken for a new user.
+
+    `may_begin_anew`: whether a bot's `on_unreadable` is asked if the record is to be kept aside.
+    """
+
+    may_begin_anew: ClassVar[bool] = True
 
 
 class SessionTooNew(SessionUnreadable):
     """A record was written by a newer version of the code, and is not relabelled by an older."""
 
+    may_begin_anew = False
+
 
 class MigrationFailed(SessionUnreadable):
     """An older state could not be made one of the version that the code knows."""
+
+
+class KeyMissing(SessionUnreadable):
+    """A state is encrypted with a key that the bot does not have, or it has none at all.
+
+    `key`: that key's name; "" where the bot has none at all. Nothing is wrong with the session: a
+    key that was forgotten must not let every session begin anew.
+    """
+
+    may_begin_anew = False
+
+    def __init__(self, message: str = "", *, key: str = "", **where: Any) -> None:
+        super().__init__(message, **where)
+        self.key = key
+
+
+class WrongKey(SessionUnreadable):
+    """The bot has a key of that name, `key`, and it is another than the state is encrypted with."""
+
+    may_begin_anew = False
+
+    def __init__(self, message: str = "", *, key: str = "", **where: Any) -> None:
+        super().__init__(message, **where)
+        self.key = key
+
+
+class SessionNotEncrypted(SessionUnreadable):
+    """A state is plain text, and the bot has keys and was not told to take plain text.
+
+    It is from before there were keys, or somebody else has put it there.
+    """
+
+    may_begin_anew = False
+
+
+class SessionTampered(SessionUnreadable):
+    """An encrypted state was changed since, or was encrypted for another session."""
 
 
 def without_bytes(error: Exception) -> Exception:

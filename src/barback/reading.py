@@ -12,7 +12,6 @@ from barback.errors import (
     CommitUnknown,
     NotDone,
     SessionStoreUnavailable,
-    SessionTooNew,
     SessionUnreadable,
 )
 from barback.record import FORMAT_OVER
@@ -83,7 +82,7 @@ class Reading:
 
     async def report(self, error: SessionUnreadable) -> bool:
         """Tell of a session that cannot be read, and hear whether it is to begin anew."""
-        if self._report is None or isinstance(error, SessionTooNew):
+        if self._report is None or not error.may_begin_anew:
             return False
         return await self._report(error)
 

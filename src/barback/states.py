@@ -1,22 +1,22 @@
-"""States: what the states of a bot begin as, and how older ones become what they are now."""
+"""States: what the states of a bot begin as, and how those that rest become what they are now."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
 from barback.errors import (
     BarbackError,
     ConfigurationError,
+    KeyMissing,
     MigrationFailed,
     SessionTooNew,
 )
-from barback.record import FORMAT_JSON, FORMAT_OVER
+from barback.record import FORMAT_JSON, FORMAT_OVER, FORMAT_SEALED
 from barback.state import decode_state, encode_state
 
 if TYPE_CHECKING:
+    from barback.encryption import Keys
     from barback.record import Record
     from barback.state import Draft, InitialState, State
 
@@ -29,13 +29,17 @@ ALWAYS_LOOK: Final = 0  # no record has this format
 
 
 class States:
-    """A bot's states: the first of each session, the version of their shape, and its migrations."""
+    """A bot's states: the first of each session, the version of their shape, and its migrations.
 
-    def __init__(self, initial: InitialState, schema: int = 0) -> None:
+    - `keys`: with which they are encrypted where they rest; None: they rest as they are.
+    """
+
+    def __init__(self, initial: InitialState, schema: int = 0, keys: Keys | None = None) -> None:
         self.initial = initial
         self.schema = schema
+        self.keys = keys
         self.migrations: dict[int, Migration] = {}
-        self.plain_format = FORMAT_JSON if initial.plain else ALWAYS_LOOK
+        self.plain_format = FORMAT_JSON if initial.plain and keys is None else ALWAYS_LOOK
         """The format of records of which a draft can be made without another look at them."""
 
     def check(self) -> None:
@@ -54,48 +58,68 @@ class States:
             )
             raise ConfigurationError(message)
 
-    def is_current(self, record: Record) -> bool:
-        """Whether a record is as this code would write it, or nothing is left of its state."""
-        return record.schema == self.schema or record.format == FORMAT_OVER
-
-    def renewed(self, record: Record) -> Record:
-        """An older record as this code would write it. Raises what `draft` does."""
-        state = self.draft(record, record.id, 0).changed()
-        return msgspec.structs.replace(
-            record, schema=self.schema, state=record.state if state is None else state
-        )
-
     def readable(self, record: Record) -> State:
         """A record's state for people to read: as it was kept, whatever its version."""
-        return decode_state(record.state, record.id)
+        return decode_state(self.plain(record), record.id)
 
     def draft(self, record: Record | None, session_id: str, now: int) -> Draft:
         """What a turn may change of a record, which is None for a new session, at a time (ms).
 
-        Raises `SessionUnreadable`; `SessionTooNew` and `MigrationFailed` are such.
+        Raises `SessionUnreadable`, and whatever derives from it.
         """
         initial = self.initial
         if record is None:
             return initial.draft(None, initial, session_id, None)
-        draft = initial.draft(record.state, initial, session_id, record.lifetime)
-        if record.schema == self.schema:
-            draft.read()
-        elif record.schema > self.schema:
+        if record.schema > self.schema:  # whose keys may be newer too
             message = (
                 f"Session {session_id!r} is of version {record.schema}, and this code knows "
                 f"{self.schema}. It is left as it is: let newer code handle its events."
             )
             raise SessionTooNew(message, session_id=session_id)
+        plain = self.plain(record)
+        draft = initial.draft(plain, initial, session_id, record.lifetime)
+        if record.schema == self.schema:
+            draft.read()
         else:
-            draft.take(self._migrated(record))
+            draft.take(self._migrated(record, plain))
         if record.fades:
             draft.fades = record.fades
             draft.fade(now)
         return draft
 
-    def _migrated(self, record: Record) -> bytes:
+    def plain(self, record: Record) -> bytes:
+        """The state of a record as JSON, whatever it rests as. Raises `SessionUnreadable`."""
+        if self.keys is not None:
+            return self.keys.open(record)
+        if record.format == FORMAT_SEALED:
+            message = (
+                f"The state of session {record.id!r} is encrypted, and this bot has no keys. It is "
+                f"left as it is: give the bot encryption=Keys(...)."
+            )
+            raise KeyMissing(message, session_id=record.id)
+        return record.state
+
+    def sealed(self, record: Record) -> Record:
+        """A record whose state is plain JSON, as it is to rest."""
+        return record if self.keys is None else self.keys.seal(record)
+
+    def is_current(self, record: Record) -> bool:
+        """Whether a record's state rests as it would if it were written now.
+
+        So it is of this version of the shape, and encrypted with the current key, or not at all if
+        there are no keys. It is not found out whether it can be read.
+        """
+        if record.format == FORMAT_OVER:
+            return True  # there is none
+        if record.schema != self.schema:
+            return False
+        if self.keys is not None:
+            return self.keys.is_current(record)
+        return record.format == FORMAT_JSON
+
+    def _migrated(self, record: Record, plain: bytes) -> bytes:
         """The state of an older record as it is now."""
-        state: State = decode_state(record.state, record.id)
+        state: State = decode_state(plain, record.id)
         for version in range(record.schema, self.schema):
             migrate = self.migrations.get(version)
             if migrate is None:

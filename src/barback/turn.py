@@ -22,7 +22,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from barback.checkout import Checkouts
-from barback.commit import Commits, not_given_back
+from barback.commit import Commits, SealingCommits, not_given_back
 from barback.errors import (
     BarbackError,
     BotNotRunning,
@@ -160,13 +160,8 @@ class Turns:
         self._waits = Waits()
         self._handled: OrderedDict[tuple[str, str], None] = OrderedDict()
         self.lifetime = milliseconds(store.expires_in)
-        self._commits = Commits(
-            store,
-            states,
-            self._operations,
-            rules=rules,
-            clock=clock,
-        )
+        commits = Commits if states.keys is None else SealingCommits
+        self._commits = commits(store, states, self._operations, rules=rules, clock=clock)
         self._reading = Reading(
             store,
             states,
