@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from barback import ConfigurationError, Keys, SessionTampered
-from barback.envelope import Key, _derived
+from barback.envelope import CIPHERS, Key, _derived
 from barback.testing.contract_tools import record_of
 
 if TYPE_CHECKING:
@@ -213,6 +213,13 @@ def test_no_two_envelopes_are_the_same() -> None:
     keys = Keys({"new": NEW})
     record = record_of(state=b'{"n":1}')
     assert len({keys.seal(record).state for _ in range(100)}) == 100
+
+
+def test_what_a_key_remembers_of_sessions_is_bounded() -> None:
+    keys = Keys({"new": NEW})
+    for number in range(CIPHERS + 100):
+        keys.open(keys.seal(record_of(f"test:{number}")))
+    assert keys._ring["new"]._cipher.cache_info().currsize == CIPHERS
 
 
 def test_the_same_key_under_another_name_does_not_open() -> None:

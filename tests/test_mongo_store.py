@@ -22,7 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymongo.monitoring import CommandListener, CommandStartedEvent
 
-from barback import Bot
+from barback import Bot, Keys
 from barback.errors import (
     BarbackError,
     CommitUnknown,
@@ -226,6 +226,20 @@ async def test_a_state_of_another_format_rests_as_binary(
     document = documents.find_one()
     assert document is not None
     assert envelope == document["state"]
+
+
+async def test_an_encrypted_state_rests_as_fields_that_tell_its_key(
+    store: MongoSessionStore, documents: Documents
+) -> None:
+    keys = Keys({"2026-11": Keys.generate()})
+    async with Bot(session_store=store, encryption=keys) as bot:
+        async with bot.conversation(TIM) as context:
+            context.set_state(nickname="Tim")
+        document = documents.find_one({"format": 2, "state.key": "2026-11"})
+        assert document is not None
+        assert list(document["state"]) == ["data", "key", "key_check", "nonce", "session"]
+        async with bot.conversation(TIM) as context:
+            assert context.state == {"nickname": "Tim"}
 
 
 async def test_what_is_changed_in_the_shell_is_what_the_next_turn_reads(

@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from barback import (
     Bot,
@@ -164,6 +166,18 @@ def test_an_envelope_that_is_written_otherwise_was_changed(change: Any) -> None:
     with pytest.raises(SessionTampered, match="was changed since"):
         keys.open(changed)
     assert change(sealed.state) != sealed.state
+
+
+@given(state=st.binary() | st.text().map(str.encode))
+@example(state=b"[" * 100_000)
+@example(state=b'{"data":"","key":"","key_check":"","nonce":"","session":"\\ud800"}')
+@example(state=b'{"data":"","key":"\xff","key_check":"","nonce":"","session":""}')
+def test_whatever_stands_in_place_of_an_envelope_is_refused(state: bytes) -> None:
+    keys = Keys({"new": NEW})
+    record = record_of(TIM, state, format=FORMAT_SEALED)
+    with pytest.raises(SessionTampered, match="was changed since"):
+        keys.open(record)
+    assert not keys.is_current(record)
 
 
 # Sessions that begin anew.
