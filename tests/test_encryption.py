@@ -243,6 +243,49 @@ async def test_a_store_goes_over_to_keys_while_plain_text_is_accepted() -> None:
         assert await state_of(bot) == {"name": HIDDEN, "n": 1}
 
 
+RENEWALS = {
+    "plain": (None, None),
+    "encrypted": (None, Keys({"new": NEW}, accept_plain=True)),
+    "with-a-new-key": (Keys({"old": OLD}), Keys({"new": NEW, "old": OLD})),
+}
+
+
+@pytest.mark.parametrize(("before_keys", "keys"), RENEWALS.values(), ids=RENEWALS.keys())
+@pytest.mark.parametrize(("schema", "likes"), [(1, ["tea"]), (2, [])])
+async def test_a_record_can_be_written_anew_outside_of_a_turn(
+    before_keys: Keys | None, keys: Keys | None, schema: int, likes: list[str]
+) -> None:
+    """As somebody does who goes over a store: older shapes, older keys and none are alike."""
+    store = MemorySessionStore()
+    before = await remembering(store, before_keys, schema_version=schema)
+    bot = Bot(initial_state=Profile, schema_version=2, session_store=store, encryption=keys)
+    bot.migrate(1)(lambda state: {**state, "likes": ["tea"]})
+    states = bot._states
+    assert states.is_current(before) == (keys is None and schema == 2)
+    after = states.renewed(before)
+    assert states.is_current(after)
+    assert hidden_in(after) == (keys is None)
+    assert msgspec.json.decode(states.plain(after)) == {"name": HIDDEN, "likes": likes}
+    as_before = {"state": before.state, "format": before.format, "schema": before.schema}
+    assert msgspec.structs.replace(after, **as_before) == before
+
+
+def test_what_is_encrypted_is_not_encrypted_twice() -> None:
+    keys = Keys({"new": NEW})
+    with pytest.raises(ConfigurationError, match="'test:tim' is encrypted already"):
+        keys.seal(keys.seal(record_of(TIM)))
+
+
+async def test_an_expired_session_needs_no_key_to_begin_anew() -> None:
+    clock, store = Clock(), MemorySessionStore(expires_in=60)
+    await remembering(store, Keys({"old": OLD}), clock=clock)
+    clock.advance(minutes=61)
+    options = {"session_store": store, "clock": clock}
+    async with counting_bot(encryption=Keys({"new": NEW}), **options) as bot:
+        await bot.handle(event())
+        assert await state_of(bot) == {"n": 1}
+
+
 def test_states_tell_which_records_are_to_be_written_anew() -> None:
     keys = Keys({"new": NEW, "old": OLD}, current="old")
     plain = record_of(TIM, {"name": HIDDEN}, schema=2)

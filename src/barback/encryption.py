@@ -154,7 +154,13 @@ class Keys:
     # Records.
 
     def seal(self, record: Record) -> Record:
-        """The record with its state, which is plain JSON, encrypted with the current key."""
+        """The record with its state, which is plain JSON, encrypted with the current key.
+
+        Raises `ConfigurationError` for one that is encrypted already: to open it comes first.
+        """
+        if record.format == FORMAT_SEALED:
+            message = f"The state of session {record.id!r} is encrypted already."
+            raise ConfigurationError(message)
         envelope = self._current.seal(record)
         return msgspec.structs.replace(record, format=FORMAT_SEALED, state=envelope.encode())
 

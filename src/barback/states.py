@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from barback.errors import (
     BarbackError,
     ConfigurationError,
@@ -116,6 +118,22 @@ class States:
         if self.keys is not None:
             return self.keys.is_current(record)
         return record.format == FORMAT_JSON
+
+    def renewed(self, record: Record) -> Record:
+        """The record with its state as it would rest if it were written now; the rest as it is.
+
+        Raises as `draft` does, and `StateValueError`.
+        """
+        draft = self.draft(record, record.id)
+        state = draft.changed()
+        return self.sealed(
+            msgspec.structs.replace(
+                record,
+                state=draft.base if state is None else state,
+                format=FORMAT_JSON,
+                schema=self.schema,
+            )
+        )
 
     def _migrated(self, record: Record, plain: bytes) -> bytes:
         """The state of an older record as it is now."""
