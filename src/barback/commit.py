@@ -312,6 +312,8 @@ class SealingCommits(Commits):
         record = super().record_of(turn)
         if record is None:
             return None
+        if turn.tended is not None:
+            return record  # as it is to rest
         if turn.state is None and turn.kept is not None:
             return msgspec.structs.replace(record, format=turn.kept.format)
         return self._states.sealed(record)

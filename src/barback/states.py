@@ -124,7 +124,7 @@ class States:
 
         Raises as `draft` does, and `StateValueError`.
         """
-        draft = self.draft(record, record.id)
+        draft = self.draft(record, record.id, 0)  # no key ends by this
         state = draft.changed()
         return self.sealed(
             msgspec.structs.replace(
