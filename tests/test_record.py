@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from barback.errors import InvalidSessionId, SessionTooNew, SessionUnreadable
-from barback.record import MAX_ID_BYTES, NEVER, Record, check_session_id, new_version
+from barback.record import FORMATS, MAX_ID_BYTES, NEVER, Record, check_session_id, new_version
 from barback.state import encode_state
 from tests.values import values_of
 
@@ -110,7 +110,7 @@ def test_the_record_of_another_session_is_unreadable() -> None:
 
 def test_a_format_of_a_newer_barback_is_refused_as_too_new() -> None:
     with pytest.raises(SessionTooNew, match="Update barback"):
-        Record.decode(fields_of(record_of(), format=3), session_id=TIM)
+        Record.decode(fields_of(record_of(), format=max(FORMATS) + 1), session_id=TIM)
 
 
 GARBAGE = {
@@ -188,7 +188,7 @@ def test_versions_fit_in_63_bits_and_never_repeat() -> None:
 VERSIONS_OF_TWO_PROCESSES = """
 import os, random
 random.seed(1)
-from barback.record import new_version
+from barback.record import FORMATS, new_version
 new_version()
 child = os.fork()
 random.seed(1)
