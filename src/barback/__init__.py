@@ -37,6 +37,7 @@ from barback.errors import (
     WrongKey,
 )
 from barback.events import Event, User
+from barback.history import Entry, History
 from barback.record import Record
 from barback.scope import Scope
 from barback.session import Session
@@ -69,11 +70,13 @@ __all__ = [
     "ConfigurationError",
     "ConsoleBot",
     "Context",
+    "Entry",
     "Event",
     "FileSessionStore",
     "HandlerCancelled",
     "HandlerRefused",
     "HandlerTimeout",
+    "History",
     "InstantStore",
     "InvalidEvent",
     "InvalidSessionId",

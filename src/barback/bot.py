@@ -25,6 +25,7 @@ from barback.errors import (
 )
 from barback.events import Event
 from barback.expirer import Expirer
+from barback.history import History
 from barback.options import count, seconds
 from barback.record import MAX_ID_BYTES, check_session_id
 from barback.rules import Rules
@@ -71,6 +72,7 @@ class BotOptions(TypedDict, total=False):
     dedupe: Literal["changes", "always"]
     dedupe_limit: int
     dedupe_for: float | timedelta
+    history: History | None
     max_state_size: int
     warn_state_size: int
     clock: Callable[[], float]
@@ -104,6 +106,7 @@ class Bot(Upkeep, Generic[S]):
       otherwise in this process only; "always" keeps it with the session in any case.
     - `dedupe_limit`, `dedupe_for`: how many ids a session keeps (32 unless set), and for how long
       (a timedelta, or seconds; a day unless set).
+    - `history`: a `barback.History`, where sessions are to have one; none unless set.
     - `max_state_size`: how many bytes of JSON a state may be, 8 MiB unless set. A turn that leaves
       more fails with `StateTooLarge`, as if its handler had raised it.
     - `warn_state_size`: from how many bytes on a warning is logged, 256 KiB unless set.
@@ -149,6 +152,7 @@ class Bot(Upkeep, Generic[S]):
         dedupe: Literal["changes", "always"] = "changes",
         dedupe_limit: int = 32,
         dedupe_for: float | timedelta = timedelta(days=1),
+        history: History | None = None,
         max_state_size: int = 8 * 1024 * 1024,
         warn_state_size: int = 256 * 1024,
         clock: Callable[[], float] = time.time,
@@ -187,6 +191,7 @@ class Bot(Upkeep, Generic[S]):
         self._key = key_function(scope)
         self._prefix = f"{check_name(namespace, 'namespace')}/" if namespace else ""
         self._clock = clock
+        self._history = history
         self._channels: dict[str, Channel] = {}
         for channel in channels:
             self.add_channel(channel)
@@ -420,6 +425,7 @@ class Bot(Upkeep, Generic[S]):
                 self._clock,
                 on_unreadable=self._report,
                 on_expired=None if self._on_expired is None else self._expire,
+                history=self._history,
             )
             if self._on_expired is not None:
                 self._expirer = Expirer(turns, self._clock, self._prefix)

@@ -17,13 +17,15 @@ from barback.errors import (
     SessionStoreUnavailable,
     SessionUnreadable,
 )
-from barback.record import ASIDE, FORMAT_OVER, MAX_ID_BYTES, NEVER, Record, new_version
+from barback.history import chunk_ids
+from barback.record import ASIDE, FORMAT_OVER, NEVER, Record, id_beside, new_version
 from barback.seen import Seen
 from barback.stores.base import GRACE, Lease, milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from barback.chunks import Chunks
     from barback.operations import Operations
     from barback.rules import Rules
     from barback.states import States
@@ -42,17 +44,19 @@ PAUSE: Final = 0.050  # seconds, about, before a store that did not answer is as
 class Commits:
     """Writes what turns have changed, each in one atomic step that gives the lease back too."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what they are made of, and with
         self,
         store: LeasedStore,
         states: States,
         operations: Operations,
+        chunks: Chunks | None,
         *,
         rules: Rules,
         clock: Callable[[], float],
     ) -> None:
         self._store = store
         self._states = states
+        self._chunks = chunks
         self._operations = operations
         self._rules = rules
         self._clock = clock
@@ -78,7 +82,7 @@ class Commits:
                 draft.lifetime is None and not draft.fades
                 if kept is None
                 else draft.lifetime == kept.lifetime and draft.fades == kept.fades
-            )
+            ) and not draft.grows
             if same and (
                 turn.failed or not (remember or self._expiry_is_due(kept, lifetime, turn.now))
             ):
@@ -94,13 +98,16 @@ class Commits:
         seen = {turn_id: now} if read is None else self._with(read, turn_id, now)
         user, address = turn.user, turn.address
         users: tuple[str, ...] = () if user is None else (user,)
-        created_at = now
+        created_at, history = now, b""
         if kept is not None:
             created_at = kept.created_at
+            history = kept.history
             known = user is None or user in kept.users
             users = kept.users if known else kept.users + users
             address = address or kept.address
-        return Record(
+        elif read is not None and read.history:
+            turn.spent = chunk_ids(read)  # of what it was before
+        record = Record(
             id=turn.session_id,
             version=version,
             state=state,
@@ -108,12 +115,26 @@ class Commits:
             last_activity=now,
             expires_at=self._expiry(kept, lifetime, now, created_at),
             fades=draft.fades,
+            history=history,
             schema=schema,
             lifetime=draft.lifetime,
             seen=seen,
             users=users,
             address=address,
         )
+        return self._grown(turn, record) if draft.grows else record
+
+    def _grown(self, turn: Turn, record: Record) -> Record:
+        """With what the turn has added to the history, of which some may go into chunks."""
+        chunks, draft, now = self._chunks, turn.draft, record.last_activity
+        assert chunks is not None  # noqa: S101 - or else nothing could be added
+        log = chunks.log(turn.kept)
+        dropped = log.clear() if draft.cleared else []
+        dropped += log.add(draft.appended, now, chunks.history)
+        turn.chunks = log.cut() if log.full() else ()
+        if dropped:
+            turn.spent = [*turn.spent, *(ref.id(record.id) for ref in dropped)]
+        return msgspec.structs.replace(record, history=chunks.encoded(log, record))
 
     def _tended(self, turn: Turn, tended: Record) -> Record:
         """What is written of a session that was tended: that is no activity, and no time moves."""
@@ -131,7 +152,7 @@ class Commits:
         version = new_version()
         aside = msgspec.structs.replace(
             record,
-            id=_id_aside(record.id, version),
+            id=id_beside(record.id, ASIDE, version),
             version=version,
             expires_at=None,
             lifetime=NEVER,
@@ -158,7 +179,9 @@ class Commits:
         """What to write of a session that had expired; None if its handler changed nothing."""
         kept, draft = turn.kept, turn.draft
         assert kept is not None  # noqa: S101 - it has expired
-        untouched = draft.lifetime == kept.lifetime and draft.fades == kept.fades
+        untouched = (
+            draft.lifetime == kept.lifetime and draft.fades == kept.fades and not draft.grows
+        )
         return None if turn.state is None and untouched else self.record_of(turn)
 
     def over(self, record: Record) -> Record:
@@ -169,6 +192,7 @@ class Commits:
             format=FORMAT_OVER,
             state=b"{}",
             fades={},
+            history=b"",
             address=None,
             expires_at=int(self._clock() * 1000) + GRACE,
         )
@@ -326,14 +350,6 @@ def not_given_back(turn: Turn, error: BarbackError) -> None:
         turn.session_id,
         error,
     )
-
-
-def _id_aside(session_id: str, version: int) -> str:
-    """The id of a copy: with the namespace of the session, and not longer than an id may be."""
-    channel, _, key = session_id.partition(":")
-    namespace, slash, channel = channel.rpartition("/")
-    aside = f"{namespace}{slash}{ASIDE}:{version:x}:{channel}:{key}"
-    return aside.encode()[:MAX_ID_BYTES].decode(errors="ignore")
 
 
 def _id_of(turn: Turn, version: int) -> str:

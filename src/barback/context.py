@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Generic
 
 import msgspec
 
-from barback.errors import CannotSend, StateValueError
+from barback.entries import Entries
+from barback.errors import CannotSend, ConfigurationError, StateValueError
 from barback.session import Session
 from barback.state import S
 from barback.stores.base import duration, milliseconds
@@ -39,6 +40,7 @@ class Context(msgspec.Struct, Generic[S], eq=False):
     _session_id: str
     _channel: Channel | None
     _session: Session | None = None
+    _history: Entries | None = None
 
     @property
     def state(self) -> S:
@@ -104,6 +106,17 @@ class Context(msgspec.Struct, Generic[S], eq=False):
                 default_lifetime=turn.turns.lifetime,
             )
         return self._session
+
+    @property
+    def history(self) -> Entries:
+        """The session's history. Raises `ConfigurationError` if the bot keeps none."""
+        turn = self._turn
+        if turn.turns.chunks is None:
+            message = "The bot keeps no history: make it with Bot(history=History(...))."
+            raise ConfigurationError(message)
+        if self._history is None:
+            self._history = Entries(turn, self._draft, turn.turns.chunks)
+        return self._history
 
     @property
     def channel(self) -> Channel:

@@ -14,6 +14,7 @@ from barback.errors import (
     SessionStoreUnavailable,
     SessionUnreadable,
 )
+from barback.history import chunk_ids
 from barback.record import FORMAT_OVER
 
 if TYPE_CHECKING:
@@ -113,6 +114,8 @@ class Reading:
             raise SessionStoreUnavailable(
                 message, session_id=turn.session_id, store=self._store.name
             ) from unknown
+        if turn.turns.chunks is not None and not left.history:
+            turn.turns.chunks.discard(chunk_ids(record))
         turn.record = left
         turn.lease.version = left.version
         return left

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -23,10 +23,12 @@ __all__ = [
     "FORMAT_JSON",
     "FORMAT_OVER",
     "FORMAT_SEALED",
+    "HISTORY",
     "MAX_ID_BYTES",
     "NEVER",
     "Record",
     "check_session_id",
+    "id_beside",
     "new_version",
 ]
 
@@ -51,8 +53,19 @@ NEVER: Final = -1
 ASIDE: Final = "unreadable"
 """In the place of a channel, in the id of a record that is kept aside."""
 
+HISTORY: Final = "history"
+"""In the place of a channel, in the id of a record that is a part of a session's history."""
+
 MAX_ID_BYTES: Final = 512
 """The longest session id, in bytes of UTF-8, its namespace included."""
+
+
+def _unspaced(data: bytes) -> bytes:
+    """Without the white space that a pretty-printed file has around its tokens."""
+    return msgspec.json.format(data, indent=-1) if b"\n" in data else data
+
+
+_NOTHING: Final[Any] = msgspec.UNSET  # a field with this value is left out
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -67,6 +80,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
       not expire. `last_activity` is when the record was last written.
     - `lifetime`: milliseconds this one session lives after its last activity; None: as long as
       the store says; -1: for ever.
+    - `history`: the newest entries of its history, and where the others are: one JSON object, or
+      nothing; see `barback.history`.
     - `fades`: keys of the state that end on their own, each with its time.
     - `seen`: the ids of the turns this session has committed, oldest first, each with its time.
     - `users`: the ids of the people whose session it is; `address`: how its channel speaks to
@@ -83,6 +98,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     format: int = FORMAT_JSON
     schema: int = 0
     lifetime: int | None = None
+    history: bytes = b""
     fades: Mapping[str, int] = {}
     seen: Mapping[str, int] = {}
     users: tuple[str, ...] = ()
@@ -104,6 +120,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
                 last_activity=self.last_activity,
                 expires_at=self.expires_at,
                 lifetime=self.lifetime,
+                history=msgspec.Raw(self.history) if self.history else _NOTHING,
                 fades=self.fades,
                 seen=Seen.of(self.seen).text,
                 users=self.users,
@@ -140,10 +157,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
                 f"version of barback does not know. Update barback on this machine."
             )
             raise SessionTooNew(message, session_id=session_id, store=store)
-        state = bytes(wire.state)
-        if b"\n" in state:
-            # Without the white space that a pretty-printed file has around its tokens.
-            state = msgspec.json.format(state, indent=-1)
+        state = _unspaced(bytes(wire.state))
         if not state.startswith(b"{"):
             message = f"The state in the record of session {session_id!r} is not a JSON object."
             raise SessionUnreadable(message, session_id=session_id, store=store)
@@ -161,6 +175,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
             format=wire.format,
             schema=wire.schema,
             lifetime=wire.lifetime,
+            history=b"" if wire.history is _NOTHING else _unspaced(bytes(wire.history)),
             fades=wire.fades,
             seen=seen,
             users=wire.users,
@@ -179,6 +194,7 @@ class _Wire(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     last_activity: int
     expires_at: int | None = None
     lifetime: int | None = None
+    history: msgspec.Raw = _NOTHING
     fades: Mapping[str, int] = {}
     seen: str = ""
     users: tuple[str, ...] = ()
@@ -213,6 +229,18 @@ def new_version() -> int:
     addition. It owes nothing to the clock or to `random.seed`.
     """
     return next(_versions)
+
+
+def id_beside(session_id: str, kind: str, number: int) -> str:
+    """The id of a record that belongs to a session, `kind` in the place of its channel.
+
+    It has the session's namespace, tells the session's id as far as there is room, and is no longer
+    than an id may be.
+    """
+    channel, _, key = session_id.partition(":")
+    namespace, slash, channel = channel.rpartition("/")
+    beside = f"{namespace}{slash}{kind}:{number:x}:{channel}:{key}"
+    return beside.encode()[:MAX_ID_BYTES].decode(errors="ignore")
 
 
 def check_session_id(session_id: str) -> str:

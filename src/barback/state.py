@@ -67,6 +67,8 @@ class Draft(msgspec.Struct, eq=False):
     `_base` is the state that was read, None for a new session; `decoded` is `value`, once somebody
     has asked for it. `lifetime` is the session's own, as in `Record.lifetime`; `fades`
     are its keys that end on their own, each with its time in milliseconds, as in `Record.fades`.
+    `appended` is what was added to the history, `cleared` whether that begins anew; `grows`: either
+    of them.
     """
 
     _base: bytes | None
@@ -76,6 +78,9 @@ class Draft(msgspec.Struct, eq=False):
     decoded: Any = None
     closed: bool = False
     fades: Mapping[str, int] = {}
+    appended: Sequence[bytes] = ()
+    cleared: bool = False
+    grows: bool = False
 
     @property
     def base(self) -> bytes:

@@ -22,6 +22,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from barback.checkout import Checkouts
+from barback.chunks import Chunks
 from barback.commit import Commits, SealingCommits, not_given_back
 from barback.errors import (
     BarbackError,
@@ -48,7 +49,9 @@ from barback.stores.base import InstantStore, LeasedStore, milliseconds
 from barback.waits import Waits
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+    from barback.history import Chunk, History
 
 __all__ = ["Outcome", "Turn", "Turns"]
 
@@ -72,6 +75,8 @@ class Turn(Guarded):
     - `state`: what is to be written, None if that is what was read.
     - `held`: it is around code of the caller's own, rather than a handler.
     - `impatient`: it does not wait for a session that another process holds.
+    - `chunks`: parts of the history that are to be written before the session; `spent`: ids of
+      those that go when it has been.
     - `upkeep`: it tends the session, whatever state that is in; `tended`: what it writes then.
     """
 
@@ -87,6 +92,8 @@ class Turn(Guarded):
     impatient = False
     upkeep = False
     tended: Record | None = None
+    chunks: Sequence[Chunk] = ()
+    spent: Sequence[str] = ()
 
     def __init__(  # noqa: PLR0913, PLR0917 - it is made in two places
         self,
@@ -133,6 +140,7 @@ class Turns:
         *,
         on_unreadable: Callable[[SessionUnreadable], Awaitable[bool]] | None = None,
         on_expired: Callable[[Turn], Awaitable[None]] | None = None,
+        history: History | None = None,
     ) -> None:
         self.store = store
         self.states = states
@@ -160,8 +168,13 @@ class Turns:
         self._waits = Waits()
         self._handled: OrderedDict[tuple[str, str], None] = OrderedDict()
         self.lifetime = milliseconds(store.expires_in)
+        self.chunks: Chunks | None = None
+        if history is not None:
+            self.chunks = Chunks(store, states, self._operations, history, clock)
         commits = Commits if states.keys is None else SealingCommits
-        self._commits = commits(store, states, self._operations, rules=rules, clock=clock)
+        self._commits = commits(
+            store, states, self._operations, self.chunks, rules=rules, clock=clock
+        )
         self._reading = Reading(
             store,
             states,
@@ -277,6 +290,8 @@ class Turns:
         try:
             record = self._commits.record_of(turn)
             if record is not None:
+                if turn.chunks and self.chunks is not None:
+                    await self.chunks.write(record, turn.chunks)
                 keep = queue.waiting(session_id) and self._may_hand_over(turn)
                 try:
                     if self._instant is not None:
@@ -314,6 +329,8 @@ class Turns:
             queue.leave(session_id)
         if not own:
             return Outcome.DUPLICATE
+        if turn.spent and self.chunks is not None:
+            self.chunks.discard(turn.spent)
         return Outcome.FAILED if turn.failed else Outcome.COMMITTED
 
     @asynccontextmanager

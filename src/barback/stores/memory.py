@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from barback.errors import ConfigurationError
 from barback.options import count
+from barback.record import HISTORY
 from barback.stores import answers
 from barback.stores.base import ONE_YEAR, InstantStore, Lease, duration
 from barback.stores.local import LeaseTable
@@ -123,13 +124,20 @@ class MemorySessionStore(InstantStore):
     def __bool__(self) -> bool:
         return True  # an empty store is a store: `store or another` must not drop it
 
+    def _may_go(self, record_id: str) -> bool:
+        """Whether a record is in no turn, and no part of a history whose session is still there."""
+        if record_id in self._leases:
+            return False
+        session_id = self._records[record_id].address if f"{HISTORY}:" in record_id else None
+        return session_id is None or session_id not in self._records
+
     def _evict(self, newest: str) -> None:
         """Forget the least recently used session that no turn holds, and that is not the newest.
 
         Where all are held, the store is over its size until a later commit finds one that is not.
         """
         while len(self._records) > self.max_size:
-            victim = next((held for held in self._records if held not in self._leases), newest)
+            victim = next(filter(self._may_go, self._records), newest)
             if victim == newest:
                 return
             del self._records[victim]

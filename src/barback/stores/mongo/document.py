@@ -57,6 +57,8 @@ def document_of(record: Record) -> dict[str, Any]:
         document["expires_at"] = Int64(record.expires_at)
     if record.lifetime is not None:
         document["lifetime"] = Int64(record.lifetime)
+    if record.history:
+        document["history"] = record.history
     if record.fades:
         document["fades"] = {_escaped(key): Int64(at) for key, at in record.fades.items()}
     if seen := Seen.of(record.seen).text:
@@ -78,6 +80,8 @@ def record_of(document: dict[str, Any], *, store: str) -> Record:
         # A state of another format may be no JSON; that format is what decoding then stops at.
         state = _bytes(document["state"])
         readable = document.get("format") in FORMATS
+        if "history" in document:
+            envelope["history"] = msgspec.Raw(_bytes(document["history"]))
         envelope["state"] = msgspec.Raw(state) if readable else None
         data = _encoder.encode(envelope)
     except (TypeError, ValueError, LookupError, AttributeError, RecursionError) as error:
