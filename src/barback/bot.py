@@ -3,40 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
-import signal
-import threading
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import timedelta
-from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypedDict, overload
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, overload
 
 from barback.channels.base import Channel, ServingChannel
 from barback.context import Context
 from barback.errors import (
     BotNotRunning,
     ConfigurationError,
-    HandlerRefused,
     InvalidEvent,
     InvalidSessionId,
     SessionUnreadable,
 )
 from barback.events import Event
 from barback.expirer import Expirer
+from barback.handlers import Handlers, version
 from barback.history import History
 from barback.options import count, seconds
 from barback.record import MAX_ID_BYTES, check_session_id
 from barback.rules import Rules
 from barback.scope import Scope, check_name, key_function
 from barback.state import InitialState, S, State, type_of
-from barback.states import Migration, States
+from barback.states import States
 from barback.stores.base import LeasedStore, SessionStore
 from barback.stores.local import leased
 from barback.stores.memory import MemorySessionStore
 from barback.stores.url import open_store
 from barback.sweeper import sweeping
+from barback.terminable import terminable
 from barback.turn import Outcome, Turn, Turns
 from barback.upkeep import Upkeep
 
@@ -47,12 +44,7 @@ if TYPE_CHECKING:
 
     from barback.encryption import Keys
 
-__all__ = ["Bot", "BotOptions", "ErrorHandler", "Handler", "Middleware", "UnreadableHandler"]
-
-Handler = Callable[[Context[S]], Awaitable[None]]
-ErrorHandler = Callable[[Context[S], Exception], Awaitable[None]]
-UnreadableHandler = Callable[[SessionUnreadable], Awaitable[bool]]
-Middleware = Callable[[Context[S], Handler[S]], Awaitable[None]]
+__all__ = ["Bot", "BotOptions"]
 
 
 class BotOptions(TypedDict, total=False):
@@ -78,7 +70,7 @@ class BotOptions(TypedDict, total=False):
     clock: Callable[[], float]
 
 
-class Bot(Upkeep, Generic[S]):
+class Bot(Handlers[S], Upkeep):
     """A bot that remembers whom it talks to.
 
     - `initial_state`: what a new session starts from: a mapping, or a function that returns one.
@@ -157,6 +149,7 @@ class Bot(Upkeep, Generic[S]):
         warn_state_size: int = 256 * 1024,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        super().__init__()
         if not callable(clock):
             message = "clock must be a function that returns seconds since the Unix epoch."
             raise ConfigurationError(message)
@@ -183,7 +176,7 @@ class Bot(Upkeep, Generic[S]):
         self._state_type = state_type or type_of(initial_state)
         self._states = States(
             self._initial_state(initial_state),
-            _version(schema_version),
+            version(schema_version),
             None if encryption is None else _keys(encryption),
         )
         self._store = _leased(session_store)
@@ -195,121 +188,9 @@ class Bot(Upkeep, Generic[S]):
         self._channels: dict[str, Channel] = {}
         for channel in channels:
             self.add_channel(channel)
-        self._handler: Handler[S] | None = None
-        self._middleware: list[Middleware[S]] = []
-        self._chain: Handler[S] | None = None
-        self._on_error: ErrorHandler[S] | None = None
-        self._on_unreadable: UnreadableHandler | None = None
-        self._on_expired: Handler[S] | None = None
         self._expirer: Expirer | None = None
 
     # Putting it together.
-
-    def on_event(self, handler: Handler[S]) -> Handler[S]:
-        """The bot's handler: `async def handler(context)`. Works as a decorator.
-
-        Raises `HandlerRefused` for a second handler, or one that is not `async def`.
-        """
-        _check_async(handler, "A handler", "async def handler(context)")
-        if self._handler is not None:
-            message = (
-                "The bot has a handler already. Handle every event in one, and call other "
-                "functions from there."
-            )
-            raise HandlerRefused(message)
-        self._handler = handler
-        self._chain = None
-        return handler
-
-    def on_error(self, handler: ErrorHandler[S]) -> ErrorHandler[S]:
-        """What is to be done about an exception of the handler.
-
-        `async def on_error(context, error)`.
-
-        The state is as it was before the turn; what `on_error` sets is committed. Without one,
-        the error is logged. Works as a decorator. Raises `HandlerRefused` as `on_event` does.
-        """
-        _check_async(handler, "on_error", "async def on_error(context, error)")
-        if self._on_error is not None:
-            message = "The bot has an on_error already."
-            raise HandlerRefused(message)
-        self._on_error = handler
-        return handler
-
-    def migrate(self, from_version: int) -> Callable[[Migration], Migration]:
-        """What makes a state of one version one of the next: `def migration(state) -> state`.
-
-        It is given the older state as a dict, which it may change, and returns the newer one. When
-        an older session is read, migrations run one after another; what comes of them is committed
-        with the turn. Works as a decorator: `@bot.migrate(1)` is from version 1 to 2. Raises
-        `ConfigurationError` for a second one from a version, or one that is `async def`.
-        """
-        version = _version(from_version)
-
-        def add(migration: Migration) -> Migration:
-            if inspect.iscoroutinefunction(migration) or not callable(migration):
-                message = "A migration is a plain function of a state, `def migration(state)`."
-                raise HandlerRefused(message)
-            if version in self._states.migrations:
-                message = f"The bot has a migration from version {version} already."
-                raise HandlerRefused(message)
-            self._refuse_while_running("A migration is added")
-            self._states.migrations[version] = migration
-            return migration
-
-        return add
-
-    def on_unreadable(self, handler: UnreadableHandler) -> UnreadableHandler:
-        """What is to be done about a session that cannot be read.
-
-        `async def on_unreadable(error) -> bool`; `error` is the `SessionUnreadable` that tells
-        which and why. It is called each time that somebody asks for the session. If it returns
-        True, the record is kept aside, under an id that begins with "unreadable:" and is logged,
-        and the session begins anew. Otherwise, and without such a handler, the error is raised,
-        the event not done, and the record left as it is. So it is in any case where the store
-        cannot make a record of what it holds. Where newer code or the right key would read the
-        session (`SessionTooNew`, `KeyMissing`, `WrongKey`, `SessionNotEncrypted`) nobody is asked.
-
-        Works as a decorator. Raises `HandlerRefused` as `on_event` does.
-        """
-        _check_async(handler, "on_unreadable", "async def on_unreadable(error)")
-        if self._on_unreadable is not None:
-            message = "The bot has an on_unreadable already."
-            raise HandlerRefused(message)
-        self._on_unreadable = handler
-        return handler
-
-    def on_expired(self, handler: Handler[S]) -> Handler[S]:
-        """What is to be done when a session has expired.
-
-        `async def on_expired(context)` has the last state, in a turn of its own, and may send a
-        message. It is called by one process at a time, soon after the expiry while a bot runs; or
-        before an event is handled that comes upon the session. The session is over when it has
-        ended, in whichever way: so it runs once, and again only where a process, or the store,
-        failed meanwhile. What it changes in the state, or `context.session.expire_in`, keeps the
-        session alive instead. If it raises, that is logged; raise `Redeliver` to have it called
-        again later.
-
-        Works as a decorator. Raises `HandlerRefused` as `on_event` does.
-        """
-        _check_async(handler, "on_expired", "async def on_expired(context)")
-        if self._on_expired is not None:
-            message = "The bot has an on_expired already."
-            raise HandlerRefused(message)
-        self._refuse_while_running("An on_expired is set")
-        self._on_expired = handler
-        return handler
-
-    def use(self, middleware: Middleware[S]) -> Middleware[S]:
-        """Put `async def middleware(context, call_next)` around the handler.
-
-        It goes on with `await call_next(context)`. The first that is used is the outermost. Works
-        as a decorator. Raises `HandlerRefused` if it is not `async def`.
-        """
-        _check_async(middleware, "A middleware", "async def middleware(context, call_next)")
-        self._middleware.append(middleware)
-        self._chain = None
-        return middleware
 
     def set_initial_state(
         self, initial_state: S | Mapping[str, Any] | Callable[[], S | Mapping[str, Any]]
@@ -470,7 +351,7 @@ class Bot(Upkeep, Generic[S]):
                 "ConsoleBot, or give the bot its events with bot.handle."
             )
             raise ConfigurationError(message)
-        with _terminable():
+        with terminable():
             async with self, asyncio.TaskGroup() as group:
                 for channel in serving:
                     group.create_task(channel.serve(self))
@@ -513,13 +394,6 @@ class Bot(Upkeep, Generic[S]):
         session_id = turn.session_id.removeprefix(self._prefix) if self._prefix else turn.session_id
         return Context(event, turn, turn.draft, session_id, self._channels.get(event.channel))
 
-    def _linked(self) -> Handler[S]:
-        assert self._handler is not None  # noqa: S101 - handle has looked
-        chain: Handler[S] = self._handler
-        for middleware in reversed(self._middleware):
-            chain = partial(_call, middleware, chain)
-        return chain
-
     def _running(self) -> Turns:
         turns = self._turns
         if turns is None:
@@ -559,14 +433,6 @@ class Bot(Upkeep, Generic[S]):
         return f"<{type(self).__name__} on {', '.join(self._channels) or 'no channel'}>"
 
 
-async def _call(
-    middleware: Middleware[S],
-    call_next: Handler[S],
-    context: Context[S],
-) -> None:
-    await middleware(context, call_next)
-
-
 def _leased(store: SessionStore | LeasedStore | str | None) -> LeasedStore:
     if store is None:
         return MemorySessionStore()
@@ -588,48 +454,3 @@ def _keys(keys: Keys) -> Keys:
         message = f"encryption must be barback.Keys, not {type(keys).__name__}."
         raise ConfigurationError(message)
     return keys
-
-
-def _version(version: int) -> int:
-    if type(version) is not int or version < 0:
-        message = f"A version of a schema is a whole number from 0 on, not {version!r}."
-        raise ConfigurationError(message)
-    return version
-
-
-def _check_async(function: Callable[..., Any], what: str, form: str) -> None:
-    """Refuse what is not `async def`: a plain function would block every other session."""
-    call = getattr(function, "__call__", None)  # noqa: B004 - an object may have an async one
-    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call):
-        return
-    name = getattr(function, "__name__", type(function).__name__)
-    message = f"{what} must be `{form}`; {name} is not async. Put `async` before its `def`."
-    raise HandlerRefused(message)
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """While inside, SIGTERM ends the current task in good order, as Ctrl-C does."""
-    task, loop = asyncio.current_task(), asyncio.get_running_loop()
-    if task is None or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    terminated = False
-
-    def terminate() -> None:
-        nonlocal terminated
-        terminated = True
-        task.cancel()
-
-    try:
-        loop.add_signal_handler(signal.SIGTERM, terminate)
-    except NotImplementedError:  # Windows has no such signal
-        yield
-        return
-    try:
-        yield
-    except asyncio.CancelledError:
-        if not terminated:
-            raise
-    finally:
-        loop.remove_signal_handler(signal.SIGTERM)

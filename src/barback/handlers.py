@@ -1,0 +1,181 @@
+"""Handlers: what a bot is told to do, and when."""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic
+
+from barback.context import Context
+from barback.errors import ConfigurationError, HandlerRefused, SessionUnreadable
+from barback.state import S
+from barback.states import Migration
+
+if TYPE_CHECKING:
+    from barback.states import States
+
+__all__ = ["ErrorHandler", "Handler", "Handlers", "Middleware", "UnreadableHandler", "version"]
+
+Handler = Callable[[Context[S]], Awaitable[None]]
+ErrorHandler = Callable[[Context[S], Exception], Awaitable[None]]
+UnreadableHandler = Callable[[SessionUnreadable], Awaitable[bool]]
+Middleware = Callable[[Context[S], Handler[S]], Awaitable[None]]
+
+
+class Handlers(ABC, Generic[S]):
+    """The part of a bot that is given its handlers, by decorators."""
+
+    _states: States
+
+    def __init__(self) -> None:
+        self._handler: Handler[S] | None = None
+        self._middleware: list[Middleware[S]] = []
+        self._chain: Handler[S] | None = None
+        self._on_error: ErrorHandler[S] | None = None
+        self._on_unreadable: UnreadableHandler | None = None
+        self._on_expired: Handler[S] | None = None
+
+    def on_event(self, handler: Handler[S]) -> Handler[S]:
+        """The bot's handler: `async def handler(context)`. Works as a decorator.
+
+        Raises `HandlerRefused` for a second handler, or one that is not `async def`.
+        """
+        _check_async(handler, "A handler", "async def handler(context)")
+        if self._handler is not None:
+            message = (
+                "The bot has a handler already. Handle every event in one, and call other "
+                "functions from there."
+            )
+            raise HandlerRefused(message)
+        self._handler = handler
+        self._chain = None
+        return handler
+
+    def on_error(self, handler: ErrorHandler[S]) -> ErrorHandler[S]:
+        """What is to be done about an exception of the handler.
+
+        `async def on_error(context, error)`.
+
+        The state is as it was before the turn; what `on_error` sets is committed. Without one,
+        the error is logged. Works as a decorator. Raises `HandlerRefused` as `on_event` does.
+        """
+        _check_async(handler, "on_error", "async def on_error(context, error)")
+        if self._on_error is not None:
+            message = "The bot has an on_error already."
+            raise HandlerRefused(message)
+        self._on_error = handler
+        return handler
+
+    def migrate(self, from_version: int) -> Callable[[Migration], Migration]:
+        """What makes a state of one version one of the next: `def migration(state) -> state`.
+
+        It is given the older state as a dict, which it may change, and returns the newer one. When
+        an older session is read, migrations run one after another; what comes of them is committed
+        with the turn. Works as a decorator: `@bot.migrate(1)` is from version 1 to 2. Raises
+        `ConfigurationError` for a second one from a version, or one that is `async def`.
+        """
+        begins = version(from_version)
+
+        def add(migration: Migration) -> Migration:
+            if inspect.iscoroutinefunction(migration) or not callable(migration):
+                message = "A migration is a plain function of a state, `def migration(state)`."
+                raise HandlerRefused(message)
+            if begins in self._states.migrations:
+                message = f"The bot has a migration from version {begins} already."
+                raise HandlerRefused(message)
+            self._refuse_while_running("A migration is added")
+            self._states.migrations[begins] = migration
+            return migration
+
+        return add
+
+    def on_unreadable(self, handler: UnreadableHandler) -> UnreadableHandler:
+        """What is to be done about a session that cannot be read.
+
+        `async def on_unreadable(error) -> bool`; `error` is the `SessionUnreadable` that tells
+        which and why. It is called each time that somebody asks for the session. If it returns
+        True, the record is kept aside, under an id that begins with "unreadable:" and is logged,
+        and the session begins anew. Otherwise, and without such a handler, the error is raised,
+        the event not done, and the record left as it is. So it is in any case where the store
+        cannot make a record of what it holds. Where newer code or the right key would read the
+        session (`SessionTooNew`, `KeyMissing`, `WrongKey`, `SessionNotEncrypted`) nobody is asked.
+
+        Works as a decorator. Raises `HandlerRefused` as `on_event` does.
+        """
+        _check_async(handler, "on_unreadable", "async def on_unreadable(error)")
+        if self._on_unreadable is not None:
+            message = "The bot has an on_unreadable already."
+            raise HandlerRefused(message)
+        self._on_unreadable = handler
+        return handler
+
+    def on_expired(self, handler: Handler[S]) -> Handler[S]:
+        """What is to be done when a session has expired.
+
+        `async def on_expired(context)` has the last state, in a turn of its own, and may send a
+        message. It is called by one process at a time, soon after the expiry while a bot runs; or
+        before an event is handled that comes upon the session. The session is over when it has
+        ended, in whichever way: so it runs once, and again only where a process, or the store,
+        failed meanwhile. What it changes in the state, or `context.session.expire_in`, keeps the
+        session alive instead. If it raises, that is logged; raise `Redeliver` to have it called
+        again later.
+
+        Works as a decorator. Raises `HandlerRefused` as `on_event` does.
+        """
+        _check_async(handler, "on_expired", "async def on_expired(context)")
+        if self._on_expired is not None:
+            message = "The bot has an on_expired already."
+            raise HandlerRefused(message)
+        self._refuse_while_running("An on_expired is set")
+        self._on_expired = handler
+        return handler
+
+    def use(self, middleware: Middleware[S]) -> Middleware[S]:
+        """Put `async def middleware(context, call_next)` around the handler.
+
+        It goes on with `await call_next(context)`. The first that is used is the outermost. Works
+        as a decorator. Raises `HandlerRefused` if it is not `async def`.
+        """
+        _check_async(middleware, "A middleware", "async def middleware(context, call_next)")
+        self._middleware.append(middleware)
+        self._chain = None
+        return middleware
+
+    def _linked(self) -> Handler[S]:
+        assert self._handler is not None  # noqa: S101 - handle has looked
+        chain: Handler[S] = self._handler
+        for middleware in reversed(self._middleware):
+            chain = partial(_call, middleware, chain)
+        return chain
+
+    @abstractmethod
+    def _refuse_while_running(self, what: str) -> None:
+        """Raise `ConfigurationError` if the bot runs."""
+
+
+async def _call(
+    middleware: Middleware[S],
+    call_next: Handler[S],
+    context: Context[S],
+) -> None:
+    await middleware(context, call_next)
+
+
+def version(number: int) -> int:
+    """The version of a schema. Raises `ConfigurationError` for what is none."""
+    if type(number) is not int or number < 0:
+        message = f"A version of a schema is a whole number from 0 on, not {number!r}."
+        raise ConfigurationError(message)
+    return number
+
+
+def _check_async(function: Callable[..., Any], what: str, form: str) -> None:
+    """Refuse what is not `async def`: a plain function would block every other session."""
+    call = getattr(function, "__call__", None)  # noqa: B004 - an object may have an async one
+    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call):
+        return
+    name = getattr(function, "__name__", type(function).__name__)
+    message = f"{what} must be `{form}`; {name} is not async. Put `async` before its `def`."
+    raise HandlerRefused(message)
