@@ -20,7 +20,11 @@ def asked_for(option: str) -> bool:
     return True
 
 
-bot = ConsoleBot(fallback_methods=asked_for("--fallback"), shutdown_timeout=5)
+bot = ConsoleBot(
+    fallback_methods=asked_for("--fallback"),
+    shutdown_timeout=5,
+    warn_state_size=4_000_000,  # it keeps what is said, and the longest line is said to it
+)
 
 
 @bot.on_event
