@@ -11,11 +11,16 @@ import asyncio
 import os
 import sys
 
+import msgspec
+
 from barback import Bot, Context
+
+TERM = 2.0  # seconds: what a process that was killed holds is soon free again
 
 
 async def main(url: str, log: str) -> None:
     bot = Bot(initial_state={"number": 0, "ended": 0}, session_store=url)
+    bot._rules = msgspec.structs.replace(bot._rules, lease_term=TERM)
     lines = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
     @bot.on_expired
