@@ -1,6 +1,6 @@
 """A bot as a process of its own, whose sessions expire.
 
-`python expiry_process.py URL LOG` writes "ready" when the bot runs, and runs until its standard
+`python expiry_process.py URL LOG LEASE_TERM` writes "ready" when the bot runs, and runs until its standard
 input ends. `on_expired` writes a line to LOG, as another would send a message, and has the sessions
 whose number is even live on, with a mark that it was there.
 """
@@ -15,12 +15,10 @@ import msgspec
 
 from barback import Bot, Context
 
-TERM = 2.0  # seconds: what a process that was killed holds is soon free again
 
-
-async def main(url: str, log: str) -> None:
+async def main(url: str, log: str, lease_term: str) -> None:
     bot = Bot(initial_state={"number": 0, "ended": 0}, session_store=url)
-    bot._rules = msgspec.structs.replace(bot._rules, lease_term=TERM)
+    bot._rules = msgspec.structs.replace(bot._rules, lease_term=float(lease_term))
     lines = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
     @bot.on_expired

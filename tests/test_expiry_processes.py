@@ -30,13 +30,14 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 class Processes:
     """Bots as processes of their own, on one store, and what their `on_expired` was told."""
 
-    def __init__(self, url: str, log: Path) -> None:
+    def __init__(self, url: str, log: Path, lease_term: float = 30.0) -> None:
         self.url = url
         self.log = log
+        self.lease_term = lease_term
         self.running: list[asyncio.subprocess.Process] = []
 
     async def start(self) -> None:
-        command = [sys.executable, str(PROCESS), self.url, str(self.log)]
+        command = [sys.executable, str(PROCESS), self.url, str(self.log), str(self.lease_term)]
         pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
         self.running.append(process)
@@ -116,7 +117,7 @@ async def test_with_processes_killed_it_is_at_least_once_and_its_effect_once(
     url: str, tmp_path: Path
 ) -> None:
     await begin_sessions(url)
-    processes = Processes(url, tmp_path / "log")
+    processes = Processes(url, tmp_path / "log", lease_term=3.0)
     await asyncio.gather(*(processes.start() for _ in range(3)))
     for count in range(10, SESSIONS, 25):
         await processes.told_of(count)
