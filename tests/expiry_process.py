@@ -1,8 +1,8 @@
 """A bot as a process of its own, whose sessions expire.
 
-`python expiry_process.py URL LOG LEASE_TERM` writes "ready" when the bot runs, and runs until its standard
-input ends. `on_expired` writes a line to LOG, as another would send a message, and has the sessions
-whose number is even live on, with a mark that it was there.
+`python expiry_process.py URL LOG LEASE_TERM` writes "ready" when the bot runs, and runs until its
+standard input ends. `on_expired` writes a line to LOG, as another would send a message, and has the
+sessions whose number is even live on, with a mark that it was there.
 """
 
 from __future__ import annotations
