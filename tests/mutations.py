@@ -94,8 +94,8 @@ MUTATIONS = [
     Mutation(
         "an event whose handler failed counts as handled",
         "turn.py",
-        "        turn.start_over(self.initial)\n        if rescue is None:\n",
-        "        turn.start_over(self.initial)\n"
+        "        turn.start_over(self.states)\n        if rescue is None:\n",
+        "        turn.start_over(self.states)\n"
         "        self._remember(turn)\n        if rescue is None:\n",
         REDELIVERY,
     ),
@@ -240,7 +240,7 @@ MUTATIONS = [
     Mutation(
         "a handler that failed is committed all the same",
         "turn.py",
-        "        turn.start_over(self.initial)\n        if rescue is None:",
+        "        turn.start_over(self.states)\n        if rescue is None:",
         "        turn.state = turn.draft.changed()\n        if rescue is None:",
         TURNS,
     ),
