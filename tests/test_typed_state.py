@@ -355,7 +355,7 @@ class Loose(msgspec.Struct, eq=False):
         ({"anything": {"a": {1, 2}}}, "state.anything['a']"),
         ({"number": float("nan")}, "state.number"),
         ({"number": float("inf")}, "state.number"),
-        ({"big": 2**63}, "state['big']"),
+        ({"big": 2**63}, "state.big"),
         ({"anything": "\ud800"}, "state.anything"),
         ({"anything": object()}, "state.anything"),
         ({"when": datetime(2026, 1, 1, tzinfo=timezone(timedelta(seconds=17)))}, "state.when"),

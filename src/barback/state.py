@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Final, is_typeddict
+from typing import TYPE_CHECKING, Any, Final, cast, get_origin
 
 import msgspec
 
@@ -31,6 +31,9 @@ __all__ = [
     "checked",
     "decode_state",
     "encode_state",
+    "is_sound",
+    "is_typed_dict",
+    "shortened",
     "type_of",
 ]
 
@@ -169,7 +172,7 @@ class Draft(msgspec.Struct, eq=False):
             encoded = b""  # the check below finds the value, and says where it stands
         # Equal bytes are not enough: NaN is written as null, a tuple as a list.
         plain = _ATOMS.issuperset(map(type, value.values())) and _TEXT.issuperset(map(type, value))
-        if not (encoded and (plain or _is_sound(value))):
+        if not (encoded and (plain or is_sound(value))):
             if encoded == self.base and value == decode_state(encoded, self._session_id):
                 return None  # it was read like this, whatever limits it was written under
             encoded = _encoder.encode(checked(value, self._session_id))
@@ -216,11 +219,17 @@ class InitialState:
 
 def type_of(initial_state: object) -> type | None:
     """The type of states that an `initial_state` tells; None if they are plain dicts."""
-    if isinstance(initial_state, type):
-        plain = issubclass(initial_state, Mapping) and not is_typeddict(initial_state)
-        return None if plain else initial_state
+    kind = get_origin(initial_state) or initial_state
+    if isinstance(kind, type):
+        plain = issubclass(kind, Mapping) and not is_typed_dict(kind)
+        return None if plain else cast("type", initial_state)
     kind = type(initial_state)
     return kind if any(hasattr(kind, mark) for mark in _TYPED) else None
+
+
+def is_typed_dict(kind: type) -> bool:
+    """Whether it is a TypedDict: `typing`'s, or that of `typing_extensions`, which is another."""
+    return issubclass(kind, dict) and hasattr(kind, "__required_keys__")
 
 
 def encode_state(state: Mapping[str, Any]) -> bytes:
@@ -240,7 +249,7 @@ def decode_state(data: bytes, session_id: str) -> State:
         raise SessionUnreadable(message, session_id=session_id) from without_bytes(error)
 
 
-def _is_sound(state: State) -> bool:
+def is_sound(state: State) -> bool:
     """Whether a session can surely keep a state that has been encoded, and so its texts as well.
 
     It goes level by level, for speed; where a fault is, and what to do about it, `checked` tells.
@@ -314,10 +323,16 @@ def _copied(  # noqa: C901 - one branch a kind of value
         reason = f"of type {kind.__qualname__}{_remedy(kind)}"
     path = _path(parent, step)
     message = (
-        f"{_shortened(path)} is {reason}. A session keeps None, bool, 64-bit int, finite float, "
+        f"{shortened(path)} is {reason}. A session keeps None, bool, 64-bit int, finite float, "
         f"str, list, and dict with str keys."
     )
     raise StateValueError(message, path=path, session_id=session_id)
+
+
+def shortened(path: str) -> str:
+    """A path as a message tells it."""
+    limit = 200
+    return path if len(path) <= limit else f"{path[: limit // 2]}…{path[-limit // 2 :]}"
 
 
 def _key(key: Any, parent: str, session_id: str | None) -> str:
@@ -326,17 +341,12 @@ def _key(key: Any, parent: str, session_id: str | None) -> str:
     reason = "text with a lone surrogate" if isinstance(key, str) else "not text"
     if isinstance(key, str) and type(key) is not str:
         reason = f"of type {type(key).__qualname__} (use str)"
-    message = f"{_shortened(parent)} has a key that is {reason}: keys must be str."
+    message = f"{shortened(parent)} has a key that is {reason}: keys must be str."
     raise StateValueError(message, path=parent, session_id=session_id)
 
 
 def _path(parent: str, step: str | int) -> str:
     return f"{parent}[{step!r}]"
-
-
-def _shortened(path: str) -> str:
-    limit = 200
-    return path if len(path) <= limit else f"{path[: limit // 2]}…{path[-limit // 2 :]}"
 
 
 def _encodable(text: str) -> bool:

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import re
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, get_origin
 
 import msgspec
 
 from barback.errors import StateValueError
-from barback.shapes.differences import differing, dropped
-from barback.state import MAX_DEPTH, checked
+from barback.shapes.differences import differing, dropped, parts, where
+from barback.state import MAX_DEPTH, checked, is_sound, shortened
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 __all__ = ["Shape"]
 
 S = TypeVar("S")
 
-_LONG_NUMBER: Final = re.compile(rb"[0-9]{19}")
+_UNSURE: Final = re.compile(rb"[0-9]{19}|Infinity|NaN")
+"""What may be in JSON that is more than 64 bits, or no JSON."""
 
 
 class Shape(ABC, Generic[S]):
@@ -30,8 +32,10 @@ class Shape(ABC, Generic[S]):
     """
 
     def __init__(self, kind: type[S]) -> None:
-        self.kind = kind
-        self.name = kind.__qualname__
+        self.kind: type[Any] = get_origin(kind) or kind
+        self.name = self.kind.__qualname__
+        self.json_names: Mapping[str, str] = {}
+        """What fields are called in JSON, where that is another name."""
 
     @abstractmethod
     def parsed(self, data: bytes) -> S:
@@ -50,9 +54,13 @@ class Shape(ABC, Generic[S]):
         """
 
     def take_back(self, value: S, initial: S, keys: Sequence[str]) -> S:
-        """The value with some of its fields as they are initially."""
-        fields = {key: getattr(initial, key) for key in keys if hasattr(initial, key)}
-        return self.merge(value, fields)
+        """A value like this one, with some of its fields as they are initially."""
+        have, begun = (msgspec.json.decode(self.written(each)) for each in (value, initial))
+        for key in (self.json_names.get(key, key) for key in keys):
+            have.pop(key, None)
+            if key in begun:
+                have[key] = begun[key]
+        return self.parsed(msgspec.json.encode(have))
 
     def decode(self, data: bytes) -> S:
         """The value that was encoded so.
@@ -63,7 +71,11 @@ class Shape(ABC, Generic[S]):
         value = self.parsed(data)
         again = self.written(value)
         if again != data:
-            path = dropped(msgspec.json.decode(data), msgspec.json.decode(again), value)
+            try:
+                path = dropped(msgspec.json.decode(data), msgspec.json.decode(again), value)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                message = f"The state is not JSON, or {self.name} does not write it as JSON."
+                raise StateValueError(message, path="state") from error
             if path is not None:
                 message = f"{path} is no field of {self.name}, and would be lost."
                 raise StateValueError(message, path=path)
@@ -75,28 +87,67 @@ class Shape(ABC, Generic[S]):
             message = f"The state is of type {type(value).__qualname__}, and not {self.name}."
             raise StateValueError(message)
         data = self.written(value)  # type: ignore[arg-type]  # it fits
+        self._check(data, value)
         back = self.parsed(data)
-        if back != value:
-            path = differing(value, back)
-            if path is not None:
-                message = (
-                    f"{path} would not come back equal: JSON cannot carry it as {self.name} "
-                    f"declares it. Give it a type that says what it is."
-                )
-                raise StateValueError(message, path=path)
-        if _LONG_NUMBER.search(data) or data.count(b"{") + data.count(b"[") > MAX_DEPTH:
-            checked(msgspec.json.decode(data))
-        return data
+        found = differing(value, back)
+        if found is not None:
+            path = f"state{found.path}"
+            message = f"{shortened(path)} {found.reason}."
+            raise StateValueError(message, path=path)
+        return self.written(back)  # an int may have come back as the float that was meant
+
+    def changed(self, value: S, new: S, names: Iterable[str]) -> list[str]:
+        """These fields, and all others that a class sets by itself when it is made of them."""
+        mine, made = parts(value) or {}, parts(new) or {}
+        return [
+            step[1:]
+            for step, part in made.items()
+            if step[1:] in names or step not in mine or differing(mine[step], part) is not None
+        ]
 
     def fits(self, value: object) -> bool:
         """Whether it is a value of the type, whatever is in it."""
         return isinstance(value, self.kind)
 
     def same(self, one: bytes, other: bytes) -> bool:
-        """Whether two states that have been encoded are equal."""
-        return one == other
+        """Whether two states that have been encoded are equal.
+
+        A set, or a dict, may have been written in another order: by another process, for one.
+        """
+        return one == other or (
+            sorted(one) == sorted(other) and differing(self.parsed(one), self.parsed(other)) is None
+        )
+
+    def _check(self, data: bytes, value: object) -> None:
+        """Refuse JSON that some store could not keep."""
+        if data[:1] != b"{":
+            message = f"{self.name} is not written as an object: no state can be kept like that."
+            raise StateValueError(message, path="state")
+        if not _UNSURE.search(data) and data.count(b"{") + data.count(b"[") <= MAX_DEPTH:
+            return
+        try:
+            decoded = msgspec.json.decode(data)
+            if not is_sound(decoded):
+                checked(decoded)
+        except (StateValueError, msgspec.DecodeError) as error:
+            path = where(value, _is_no_number, MAX_DEPTH)
+            if path is None and isinstance(error, StateValueError):
+                raise
+            path = path or "state"
+            message = (
+                f"{shortened(path)} is an integer of more than 64 bits, or a float that is not "
+                f"finite: neither can be kept (keep text, or None)."
+            )
+            raise StateValueError(message, path=path) from error
 
     def unknown_field(self, name: object) -> StateValueError:
         """The type has no such field."""
         message = f"{self.name} has no field {name!r}."
         return StateValueError(message, path=f"state.{name}")
+
+
+def _is_no_number(value: object) -> bool:
+    """Whether it is a number that JSON cannot carry everywhere."""
+    if isinstance(value, float):
+        return not math.isfinite(value)
+    return isinstance(value, int) and not -(2**63) <= value < 2**63

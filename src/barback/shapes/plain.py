@@ -7,22 +7,25 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeVar, get_type_hints, is_typeddict
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, TypeVar, get_type_hints
 
 import msgspec
 from msgspec import inspect
 
 from barback.errors import ConfigurationError, StateValueError
 from barback.shapes.base import Shape
-from barback.shapes.differences import parts
+from barback.shapes.differences import makes_more, not_writable
+from barback.state import MAX_DEPTH, is_typed_dict, shortened
 
 __all__ = ["PlainShape"]
 
 S = TypeVar("S")
 
 _encoder: Final = msgspec.json.Encoder(order="deterministic")
+_unordered: Final = msgspec.json.Encoder()
 _UNFIT: Final = re.compile(r"(?P<reason>.*?)(?: - at `(?:key in )?\$(?P<path>.*)`)?", re.DOTALL)
+_KEY: Final = re.compile(r"\.([^.\[]+)")
 _Fielded: Final = (
     inspect.StructType,
     inspect.DataclassType,
@@ -37,9 +40,12 @@ class PlainShape(Shape[S]):
 
     def __init__(self, kind: type[S]) -> None:
         super().__init__(kind)
-        self._is_dict = is_typeddict(kind)
+        self._declared = kind  # with its parameters, if it is generic
+        self._is_dict = is_typed_dict(self.kind)
         if not (
-            self._is_dict or dataclasses.is_dataclass(kind) or issubclass(kind, msgspec.Struct)
+            self._is_dict
+            or dataclasses.is_dataclass(self.kind)
+            or issubclass(self.kind, msgspec.Struct)
         ):
             message = (
                 f"{self.name} cannot be the type of a state: use a dataclass, a msgspec Struct, a "
@@ -64,29 +70,33 @@ class PlainShape(Shape[S]):
             raise ConfigurationError(
                 _cannot_travel(self.name, f"state{path}", _foreign_reason(cls))
             )
-        self._keys = {field.name: field.encode_name for field in described.fields}
-        self._replaced = _replacing(kind)
+        self.json_names = {field.name: field.encode_name for field in described.fields}
+        self._names = _names(described)
+        self._is_frozen = _is_frozen(self.kind)
+        self._derives = makes_more(self.kind)
 
     def parsed(self, data: bytes) -> S:
         """See `Shape.parsed`."""
         try:
             value: S = self._decoder.decode(data)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        except Exception as error:  # a class may have a __post_init__, which may raise anything
             raise self._unfit(error) from error
         return value
 
     def written(self, value: S) -> bytes:
         """See `Shape.written`."""
         try:
-            return _encoder.encode(value)
+            return _encoded(value)
         except (TypeError, ValueError, RecursionError, OverflowError, AttributeError) as error:
-            path = _not_writable(value)
-            message = f"{path} is a value that a session cannot keep ({type(error).__name__})."
+            path = not_writable(value, _encoded, MAX_DEPTH)
+            message = (
+                f"{shortened(path)} is a value that a session cannot keep ({type(error).__name__})."
+            )
             raise StateValueError(message, path=path) from error
 
     def merge(self, value: S, changes: Mapping[str, Any]) -> S:
         """See `Shape.merge`."""
-        keys = self._keys
+        keys = self.json_names
         for name in changes:
             if name not in keys:
                 raise self.unknown_field(name)
@@ -96,30 +106,16 @@ class PlainShape(Shape[S]):
             merged = {key: getattr(value, name) for name, key in keys.items() if _has(value, name)}
             merged |= {keys[name]: changed for name, changed in changes.items()}
         try:
-            new = msgspec.convert(merged, self.kind)
-        except (msgspec.MsgspecError, RecursionError) as error:
+            new: Any = msgspec.convert(merged, self._declared)
+        except Exception as error:  # as above
             raise self._unfit(error) from error
+        if self._is_frozen:
+            return new  # type: ignore[no-any-return]
         if self._is_dict:
-            value.update({name: new[name] for name in changes})  # type: ignore[attr-defined,index]
+            value.update({name: new[name] for name in changes})  # type: ignore[attr-defined]
             return value
-        fields = {name: getattr(new, name) for name in changes}
-        if self._replaced is not None:
-            replaced: S = self._replaced(value, fields)
-            return replaced
-        for name, changed in fields.items():
-            setattr(value, name, changed)
-        return value
-
-    def take_back(self, value: S, initial: S, keys: Sequence[str]) -> S:
-        """See `Shape.take_back`."""
-        if not self._is_dict:
-            return super().take_back(value, initial, keys)
-        have: dict[str, Any] = value  # type: ignore[assignment]  # it is a dict
-        begun: dict[str, Any] = initial  # type: ignore[assignment]  # the same
-        for key in keys:
-            have.pop(key, None)
-            if key in begun:
-                have[key] = begun[key]
+        for name in self.changed(value, new, changes) if self._derives else changes:
+            setattr(value, name, getattr(new, name))
         return value
 
     def fits(self, value: object) -> bool:
@@ -128,11 +124,47 @@ class PlainShape(Shape[S]):
 
     def _unfit(self, error: Exception) -> StateValueError:
         """What was decoded or converted does not fit; the decoder's words tell where, and why."""
-        told = _UNFIT.fullmatch(str(error))
+        told = _UNFIT.fullmatch(str(error)) if isinstance(error, msgspec.MsgspecError) else None
         reason, path = (told["reason"], told["path"] or "") if told else ("", "")
-        why = f": {reason}" if reason.startswith(_TELLS_NO_VALUE) else ""
-        path = f"state{path}"
+        if error.__cause__ is not None:  # a __post_init__ said it, and nobody knows what
+            reason = f"its class raised {type(error.__cause__).__name__}"
+            path = "" if str(error) == str(error.__cause__) else path
+        elif not isinstance(error, msgspec.MsgspecError | UnicodeDecodeError | RecursionError):
+            reason = f"its class raised {type(error).__name__}"
+        elif not reason.startswith(_TELLS_NO_VALUE):
+            reason = ""
+        why = f": {reason}" if reason else ""
+        path = "state" + _KEY.sub(lambda key: "." + self._names.get(key[1], key[1]), path)
         return StateValueError(f"{path} does not fit {self.name}{why}.", path=path)
+
+
+def _encoded(value: object) -> bytes:
+    """Equal values as equal bytes, where it can be: not sets whose items cannot be put in order."""
+    try:
+        return _encoder.encode(value)
+    except TypeError:  # a set is mixed, or a dict's keys are not text, and only JSON makes them so
+        return _encoder.encode(msgspec.json.decode(_unordered.encode(value)))
+
+
+def _names(described: inspect.Type) -> dict[str, str]:
+    """The names of all fields, by those in JSON; without those that are several fields'."""
+    names: dict[str, str] = {}
+    for each in _fielded(described, set()):
+        for field in each.fields:
+            if names.setdefault(field.encode_name, field.name) != field.name:
+                names[field.encode_name] = field.encode_name
+    return names
+
+
+def _fielded(described: inspect.Type, known: set[type]) -> Iterator[Any]:
+    """All types with fields that a type is made of."""
+    if isinstance(described, _Fielded):
+        if described.cls in known:
+            return
+        known.add(described.cls)
+        yield described
+    for _, inside in _steps(described):
+        yield from _fielded(inside, known)
 
 
 def _has(value: Any, name: str) -> bool:
@@ -140,27 +172,11 @@ def _has(value: Any, name: str) -> bool:
     return getattr(value, name, msgspec.UNSET) is not msgspec.UNSET
 
 
-def _replacing(kind: type) -> Callable[[Any, dict[str, Any]], Any] | None:
-    """How to change what is frozen; None if it is not."""
+def _is_frozen(kind: type) -> bool:
     if issubclass(kind, msgspec.Struct):
-        frozen = kind.__struct_config__.frozen
-        return (lambda value, fields: msgspec.structs.replace(value, **fields)) if frozen else None
+        return bool(kind.__struct_config__.frozen)
     parameters = getattr(kind, "__dataclass_params__", None)
-    if parameters is not None and parameters.frozen:
-        return lambda value, fields: dataclasses.replace(value, **fields)
-    return None
-
-
-def _not_writable(value: Any, path: str = "state") -> str:
-    """Where the value stands that cannot be written: as deep inside as can be told."""
-    for step, part in (parts(value) or {}).items():
-        try:
-            _encoder.encode(part)
-        except RecursionError:
-            return path + step  # it is inside itself, or as deep as that
-        except Exception:  # noqa: BLE001 - whatever it is, here or further inside it is
-            return _not_writable(part, path + step)
-    return path
+    return parameters is not None and bool(parameters.frozen)
 
 
 def _cannot_travel(name: str, path: str, reason: str) -> str:
@@ -177,7 +193,7 @@ def _refused_field(kind: type, error: Exception) -> tuple[str, str]:
         try:
             msgspec.json.Decoder(hint)
         except Exception as refused:  # noqa: BLE001 - the reason is told
-            return f"state.{name}", f"is of a type that JSON cannot tell apart: {refused}"
+            return f"state.{name}", f"is of a type that JSON cannot carry: {refused}"
     return "the type", f"cannot be read ({error})"
 
 
