@@ -12,6 +12,7 @@ python3 dev.py guarantees [--quick] [--disk=FOLDER] [STORE or FAULT...]
                              let faults strike every store (docs/guarantees.md)
 python3 dev.py soak [STORE...]
                              what memory a million turns leave in use
+python3 dev.py values        send every kind of value through every store (docs/state.md)
 python3 dev.py mutate [NAME...]
                              break the turn, and see the guarantees' tests fail
 """
@@ -57,7 +58,7 @@ def main(arguments: list[str]) -> int:
         bench(rest)
     if command in SHOWING:
         return run("python", *SHOWING[command], *rest)
-    plain = {"lint": lint, "types": types, "check": check}
+    plain = {"lint": lint, "types": types, "check": check, "values": values}
     if command in plain and not rest:
         return plain[command]()
     print(__doc__, file=sys.stderr)
@@ -93,6 +94,11 @@ def lint() -> int:
 def types() -> int:
     """Check types."""
     return run("mypy")
+
+
+def values() -> int:
+    """See what comes back of the values that a state may hold, and renew the table of them."""
+    return run("python", "-m", "tests.value_table")
 
 
 def check() -> int:
