@@ -92,8 +92,8 @@ def lint() -> int:
 
 
 def types() -> int:
-    """Check types."""
-    return run("mypy")
+    """Check types, and with pyright what editors know of a bot (tests/typed)."""
+    return max([run("mypy"), run("basedpyright", "--pythonpath", str(tools()))])
 
 
 def values() -> int:
@@ -126,8 +126,12 @@ def become(command: list[str]) -> NoReturn:
 
 def run(tool: str, *arguments: str) -> int:
     """Run a development tool at the root of the project and return its exit code."""
-    python = environment(".venv-dev", ["-r", str(PINNED)], ["--no-deps", "-e", "."])
-    return abs(subprocess.call([python.with_name(tool), *arguments], cwd=ROOT))
+    return abs(subprocess.call([tools().with_name(tool), *arguments], cwd=ROOT))
+
+
+def tools() -> Path:
+    """Return the Python beside which the development tools are."""
+    return environment(".venv-dev", ["-r", str(PINNED)], ["--no-deps", "-e", "."])
 
 
 def environment(name: str, *installs: list[str]) -> Path:

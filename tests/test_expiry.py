@@ -546,4 +546,4 @@ def test_one_on_expired_that_is_async() -> None:
     with pytest.raises(HandlerRefused, match="already"):
         bot.on_expired(first)
     with pytest.raises(HandlerRefused, match="async"):
-        Bot().on_expired(lambda context: None)  # type: ignore[arg-type,return-value]
+        Bot().on_expired(lambda context: None)  # type: ignore[type-var]

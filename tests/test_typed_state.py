@@ -245,7 +245,7 @@ async def test_what_a_session_starts_from_may_be_said_beside_the_type() -> None:
     for source in ({"name": "Ann"}, Needy("Ann"), lambda: Needy("Ann")):
         async with Bot(state_type=Needy, initial_state=source) as bot:
             assert await in_a_turn(bot, lambda context: context.state) == made
-    async with Bot(initial_state=Needy("Ann")) as bot:  # type: ignore[call-overload]
+    async with Bot(initial_state=Needy("Ann")) as bot:
         assert await in_a_turn(bot, lambda context: context.state) == made
 
 

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from typing import Self, Unpack
 
     from barback.encryption import Keys
+    from barback.state import Made
 
 __all__ = ["Bot", "BotOptions"]
 
@@ -124,6 +125,10 @@ class Bot(Handlers[S], Upkeep):
         *,
         initial_state: Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None = None,
         **options: Unpack[BotOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Bot[Made], *, initial_state: Made, **options: Unpack[BotOptions]
     ) -> None: ...
     def __init__(  # noqa: PLR0913 - a bot's whole policy, by keyword
         self,

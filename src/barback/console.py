@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from barback.bot import BotOptions
-    from barback.state import State
+    from barback.state import Made, State
     from barback.stores.base import LeasedStore
 
 __all__ = ["ConsoleBot"]
@@ -58,6 +58,15 @@ class ConsoleBot(Bot[S]):
         user: str = "you",
         fallback_methods: bool = False,
         initial_state: Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None = None,
+        **options: Unpack[BotOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: ConsoleBot[Made],
+        *,
+        user: str = "you",
+        fallback_methods: bool = False,
+        initial_state: Made,
         **options: Unpack[BotOptions],
     ) -> None: ...
     def __init__(

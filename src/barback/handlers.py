@@ -6,7 +6,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from barback.context import Context
 from barback.errors import ConfigurationError, HandlerRefused, SessionUnreadable
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from barback.states import States
 
 __all__ = ["ErrorHandler", "Handler", "Handlers", "Middleware", "UnreadableHandler", "version"]
+
+# What a decorated function returns, so that to a type checker it stays a coroutine, to be awaited.
+A = TypeVar("A", bound=Awaitable[None])
+B = TypeVar("B", bound=Awaitable[bool])
 
 Handler = Callable[[Context[S]], Awaitable[None]]
 ErrorHandler = Callable[[Context[S], Exception], Awaitable[None]]
@@ -37,7 +41,7 @@ class Handlers(ABC, Generic[S]):
         self._on_unreadable: UnreadableHandler | None = None
         self._on_expired: Handler[S] | None = None
 
-    def on_event(self, handler: Handler[S]) -> Handler[S]:
+    def on_event(self, handler: Callable[[Context[S]], A]) -> Callable[[Context[S]], A]:
         """The bot's handler: `async def handler(context)`. Works as a decorator.
 
         Raises `HandlerRefused` for a second handler, or one that is not `async def`.
@@ -53,7 +57,9 @@ class Handlers(ABC, Generic[S]):
         self._chain = None
         return handler
 
-    def on_error(self, handler: ErrorHandler[S]) -> ErrorHandler[S]:
+    def on_error(
+        self, handler: Callable[[Context[S], Exception], A]
+    ) -> Callable[[Context[S], Exception], A]:
         """What is to be done about an exception of the handler.
 
         `async def on_error(context, error)`.
@@ -91,7 +97,9 @@ class Handlers(ABC, Generic[S]):
 
         return add
 
-    def on_unreadable(self, handler: UnreadableHandler) -> UnreadableHandler:
+    def on_unreadable(
+        self, handler: Callable[[SessionUnreadable], B]
+    ) -> Callable[[SessionUnreadable], B]:
         """What is to be done about a session that cannot be read.
 
         `async def on_unreadable(error) -> bool`; `error` is the `SessionUnreadable` that tells
@@ -111,7 +119,7 @@ class Handlers(ABC, Generic[S]):
         self._on_unreadable = handler
         return handler
 
-    def on_expired(self, handler: Handler[S]) -> Handler[S]:
+    def on_expired(self, handler: Callable[[Context[S]], A]) -> Callable[[Context[S]], A]:
         """What is to be done when a session has expired.
 
         `async def on_expired(context)` has the last state, in a turn of its own, and may send a
@@ -132,7 +140,9 @@ class Handlers(ABC, Generic[S]):
         self._on_expired = handler
         return handler
 
-    def use(self, middleware: Middleware[S]) -> Middleware[S]:
+    def use(
+        self, middleware: Callable[[Context[S], Handler[S]], A]
+    ) -> Callable[[Context[S], Handler[S]], A]:
         """Put `async def middleware(context, call_next)` around the handler.
 
         It goes on with `await call_next(context)`. The first that is used is the outermost. Works

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Final, cast, get_origin
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, cast, get_origin
 
 import msgspec
 
@@ -44,6 +44,15 @@ if TYPE_CHECKING:
     from typing_extensions import TypeVar  # where a default is known to every type checker
 
     S = TypeVar("S", default=State)
+
+    class _Dataclass(Protocol):
+        __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    class _Model(Protocol):
+        __pydantic_fields__: ClassVar[dict[str, Any]]
+
+    Made = TypeVar("Made", bound=_Dataclass | _Model | msgspec.Struct)
+    """An instance that tells the type of states, as `type_of` knows one."""
 else:
     from typing import TypeVar
 
