@@ -465,6 +465,36 @@ async def test_a_field_that_ends_may_have_another_name_in_json() -> None:
             assert context.state.first_name == ""
 
 
+# What a session starts from.
+
+
+async def test_a_function_may_make_a_mapping() -> None:
+    async with Bot(state_type=Renamed, initial_state={}) as bot:
+        bot.set_initial_state(lambda: {"first_name": "Tim"})
+        async with bot.conversation("test:tim") as context:
+            assert context.state == Renamed("Tim")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "path"),
+    [
+        ({"first_name": "\ud800"}, r"state\.first_name"),
+        ({"first_name": object()}, r"state\.first_name"),
+        ({"firstName": "Tim"}, "no field 'firstName'"),
+    ],
+)
+def test_a_mapping_that_cannot_be_kept_is_refused_at_once(wrong: Any, path: str) -> None:
+    with pytest.raises(ConfigurationError, match=path):
+        Bot(state_type=Renamed, initial_state=wrong)
+
+
+async def test_a_mapping_may_hold_what_fields_are_of() -> None:
+    kind: Any = Box[set[date]]
+    async with Bot(state_type=kind, initial_state={"inside": {date(2026, 1, 1)}}) as bot:
+        async with bot.conversation("test:tim") as context:
+            assert context.state == Box({date(2026, 1, 1)})
+
+
 # Where a class comes from.
 
 

@@ -116,7 +116,7 @@ class Bot(Handlers[S], Upkeep):
         self,
         *,
         state_type: type[S],
-        initial_state: S | Mapping[str, Any] | Callable[[], S] | None = None,
+        initial_state: S | Mapping[str, Any] | Callable[[], S | Mapping[str, Any]] | None = None,
         **options: Unpack[BotOptions],
     ) -> None: ...
     @overload

@@ -48,7 +48,7 @@ class ConsoleBot(Bot[S]):
         user: str = "you",
         fallback_methods: bool = False,
         state_type: type[S],
-        initial_state: S | Mapping[str, Any] | Callable[[], S] | None = None,
+        initial_state: S | Mapping[str, Any] | Callable[[], S | Mapping[str, Any]] | None = None,
         **options: Unpack[BotOptions],
     ) -> None: ...
     @overload

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar, cast
 
-import msgspec
-
 from barback.errors import ConfigurationError, SessionUnreadable, StateValueError
 from barback.shapes import Shape, shape_of
 from barback.state import Draft, InitialState
@@ -73,10 +71,12 @@ class TypedInitialState(InitialState, Generic[S]):
     plain = False
 
     def __init__(
-        self, kind: type[S], source: S | Mapping[str, Any] | Callable[[], S] | None = None
+        self,
+        kind: type[S],
+        source: S | Mapping[str, Any] | Callable[[], S | Mapping[str, Any]] | None = None,
     ) -> None:
         self.shape = shape_of(kind)
-        self._source: Callable[[], S] | None = None
+        self._source: Callable[[], S | Mapping[str, Any]] | None = None
         if source is None or source is kind:
             self._source = kind
             self._check_defaults(kind)
@@ -94,7 +94,9 @@ class TypedInitialState(InitialState, Generic[S]):
 
     def encoded(self) -> bytes:
         """See `InitialState.encoded`."""
-        return self._encoded if self._source is None else self.shape.encode(self._source())
+        if self._source is None:
+            return self._encoded
+        return self.shape.encode(self._formed(self._source()))
 
     def decode(self, data: bytes, session_id: str) -> S:
         """See `InitialState.decode`. A state that does not fit the type is unreadable."""
@@ -107,12 +109,16 @@ class TypedInitialState(InitialState, Generic[S]):
             )
             raise SessionUnreadable(message, session_id=session_id) from error
 
+    def _formed(self, value: object) -> object:
+        """What a mapping stands for; anything else is as it is."""
+        if not isinstance(value, Mapping) or self.shape.fits(value):
+            return value
+        return self.shape.made(value)
+
     def _checked(self, value: object) -> bytes:
         try:
-            if isinstance(value, Mapping) and not self.shape.fits(value):
-                value = self.shape.parsed(msgspec.json.encode(value))
-            return self.shape.encode(value)
-        except (StateValueError, TypeError) as error:
+            return self.shape.encode(self._formed(value))
+        except StateValueError as error:
             message = f"The initial state cannot be kept: {error}"
             raise ConfigurationError(message) from error
 

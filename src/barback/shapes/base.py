@@ -36,6 +36,8 @@ class Shape(ABC, Generic[S]):
         self.name = self.kind.__qualname__
         self.json_names: Mapping[str, str] = {}
         """What fields are called in JSON, where that is another name."""
+        self.is_loose = True
+        """Whether equal values may be written in more than one way."""
 
     @abstractmethod
     def parsed(self, data: bytes) -> S:
@@ -44,6 +46,10 @@ class Shape(ABC, Generic[S]):
     @abstractmethod
     def written(self, value: S) -> bytes:
         """A value as a JSON object. Raises `StateValueError`."""
+
+    @abstractmethod
+    def made(self, fields: Mapping[str, Any]) -> S:
+        """A value with these fields, and others as they are by default. Raises as `merge` does."""
 
     @abstractmethod
     def merge(self, value: S, changes: Mapping[str, Any]) -> S:
@@ -115,7 +121,9 @@ class Shape(ABC, Generic[S]):
         A set, or a dict, may have been written in another order: by another process, for one.
         """
         return one == other or (
-            sorted(one) == sorted(other) and differing(self.parsed(one), self.parsed(other)) is None
+            self.is_loose
+            and len(one) == len(other)
+            and differing(self.parsed(one), self.parsed(other)) is None
         )
 
     def _check(self, data: bytes, value: object) -> None:

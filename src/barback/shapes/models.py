@@ -91,17 +91,19 @@ class ModelShape(Shape[S]):
             )
             raise StateValueError(message, path=path) from error
 
-    def merge(self, value: S, changes: Mapping[str, Any]) -> S:
-        """See `Shape.merge`."""
-        for name in changes:
+    def made(self, fields: Mapping[str, Any]) -> S:
+        """See `Shape.made`."""
+        for name in fields:
             if name not in self._fields and not self._takes_more:
                 raise self.unknown_field(name)
         try:
-            new: Any = self._adapter.validate_python(
-                self._given(value) | dict(changes), by_alias=False, by_name=True
-            )
+            return self._adapter.validate_python(dict(fields), by_alias=False, by_name=True)
         except Exception as error:  # as above
             raise self._unfit(error) from error
+
+    def merge(self, value: S, changes: Mapping[str, Any]) -> S:
+        """See `Shape.merge`."""
+        new: Any = self.made(self._given(value) | dict(changes))
         if self._frozen and dataclasses.is_dataclass(value):
             return new  # type: ignore[no-any-return]
         fields = {
@@ -127,9 +129,10 @@ class ModelShape(Shape[S]):
         fields = {name: getattr(value, name) for name in self._fields if hasattr(value, name)}
         fields |= getattr(value, "__pydantic_extra__", None) or {}
         with suppress(Exception):  # a set of models, which would be one of dicts, is as it is
-            fields |= self._adapter.dump_python(
+            dumped = self._adapter.dump_python(
                 value, round_trip=True, by_alias=False, warnings=False
             )
+            fields |= {name: part for name, part in dumped.items() if name in fields}
         return fields
 
     def _unfit(self, error: Exception) -> StateValueError:

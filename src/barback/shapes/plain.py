@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, TypeVar, get_type_hints
 
 import msgspec
@@ -71,7 +71,9 @@ class PlainShape(Shape[S]):
                 _cannot_travel(self.name, f"state{path}", _foreign_reason(cls))
             )
         self.json_names = {field.name: field.encode_name for field in described.fields}
-        self._names = _names(described)
+        within = list(_within(described, set()))
+        self._names = _names(within)
+        self.is_loose = any(map(_is_loose, within))
         self._is_frozen = _is_frozen(self.kind)
         self._derives = makes_more(self.kind)
 
@@ -94,21 +96,24 @@ class PlainShape(Shape[S]):
             )
             raise StateValueError(message, path=path) from error
 
-    def merge(self, value: S, changes: Mapping[str, Any]) -> S:
-        """See `Shape.merge`."""
-        keys = self.json_names
-        for name in changes:
-            if name not in keys:
+    def made(self, fields: Mapping[str, Any]) -> S:
+        """See `Shape.made`."""
+        for name in fields:
+            if name not in self.json_names:
                 raise self.unknown_field(name)
-        if self._is_dict:
-            merged: Any = {**value, **changes}  # type: ignore[dict-item]  # it is a dict
-        else:
-            merged = {key: getattr(value, name) for name, key in keys.items() if _has(value, name)}
-            merged |= {keys[name]: changed for name, changed in changes.items()}
+        named = {self.json_names[name]: part for name, part in fields.items()}
         try:
-            new: Any = msgspec.convert(merged, self._declared)
+            return msgspec.convert(named, self._declared)
         except Exception as error:  # as above
             raise self._unfit(error) from error
+
+    def merge(self, value: S, changes: Mapping[str, Any]) -> S:
+        """See `Shape.merge`."""
+        if self._is_dict:
+            have: Mapping[str, Any] = value  # type: ignore[assignment]  # it is a dict
+        else:
+            have = {name: getattr(value, name) for name in self.json_names if _has(value, name)}
+        new: Any = self.made({**have, **changes})
         if self._is_frozen:
             return new  # type: ignore[no-any-return]
         if self._is_dict:
@@ -146,25 +151,32 @@ def _encoded(value: object) -> bytes:
         return _encoder.encode(msgspec.json.decode(_unordered.encode(value)))
 
 
-def _names(described: inspect.Type) -> dict[str, str]:
+def _names(within: Iterable[inspect.Type]) -> dict[str, str]:
     """The names of all fields, by those in JSON; without those that are several fields'."""
     names: dict[str, str] = {}
-    for each in _fielded(described, set()):
-        for field in each.fields:
+    for each in within:
+        for field in each.fields if isinstance(each, _Fielded) else ():
             if names.setdefault(field.encode_name, field.name) != field.name:
                 names[field.encode_name] = field.encode_name
     return names
 
 
-def _fielded(described: inspect.Type, known: set[type]) -> Iterator[Any]:
-    """All types with fields that a type is made of."""
+def _is_loose(described: inspect.Type) -> bool:
+    """Whether equal values of it may be written in more than one way; see `_encoded`."""
+    if isinstance(described, inspect.DictType):
+        return not isinstance(described.key_type, inspect.StrType)
+    return isinstance(described, inspect.SetType | inspect.FrozenSetType | inspect.AnyType)
+
+
+def _within(described: inspect.Type, known: set[type]) -> Iterator[inspect.Type]:
+    """All types that a type is made of, itself included."""
     if isinstance(described, _Fielded):
         if described.cls in known:
             return
         known.add(described.cls)
-        yield described
+    yield described
     for _, inside in _steps(described):
-        yield from _fielded(inside, known)
+        yield from _within(inside, known)
 
 
 def _has(value: Any, name: str) -> bool:
