@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import os
 import sys
 from dataclasses import dataclass, field
@@ -27,39 +26,9 @@ from barback import (
 )
 from barback.shapes import shape_of
 from barback.testing import Clock
+from tests.shape_turns import SECRET, after, assign, refusal, set_to
 
 T = TypeVar("T")
-SECRET = "hunter2"  # noqa: S105 - nobody's
-
-
-async def after(kind: Any, act: Any, **options: Any) -> Any:
-    """The state after a turn in which `act` was done to it."""
-    async with Bot(initial_state=kind, **options) as bot:
-        async with bot.conversation("test:tim") as context:
-            act(context)
-        async with bot.conversation("test:tim") as context:
-            return context.state
-
-
-async def refusal(kind: Any, act: Any) -> StateValueError:
-    with pytest.raises(StateValueError) as refused:
-        await after(kind, act)
-    assert SECRET not in str(refused.value)
-    return refused.value
-
-
-def assign(**changes: Any) -> Any:
-    def act(context: Context[Any]) -> None:
-        for name, value in changes.items():
-            setattr(context.state, name, value)
-
-    return act
-
-
-def set_to(**changes: Any) -> Any:
-    return lambda context: context.set_state(changes)
-
-
 # What is not among a class's fields.
 
 
@@ -318,153 +287,6 @@ def test_a_set_that_was_written_in_another_order_has_lost_nothing() -> None:
         shape.decode(b'{"dogs":[{"name":"c"},{"name":"b","color":"red"}]}')
 
 
-# What the models of pydantic have of their own.
-
-
-class Open(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(extra="allow")
-    name: str = ""
-
-
-async def test_a_model_takes_fields_that_it_does_not_declare_by_set_state() -> None:
-    state = await after(Open, set_to(name="Tim", likes=["tea"]))
-    assert state.likes == ["tea"]
-
-
-class Coded(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
-    words: pydantic.Json[list[str]] = pydantic.Field(default_factory=list)
-    data: pydantic.Base64Bytes = b""
-    n: int = 0
-
-
-async def test_set_state_leaves_alone_what_a_model_holds_otherwise_than_it_is_given() -> None:
-    def change(context: Context[Coded]) -> None:
-        context.set_state(words='["a"]', data=b"/wBh")
-        context.set_state(n=1)
-        assert (context.state.words, context.state.data) == (["a"], b"\xff\0a")
-
-    state = await after(Coded, change)
-    assert (state.words, state.data, state.n) == (["a"], b"\xff\0a", 1)
-
-
-class Rests(pydantic.BaseModel):
-    parts: dict[str, list[Any]] = {}
-
-
-async def test_what_a_model_cannot_write_is_told_with_its_path() -> None:
-    for wrong in ("\ud800", object()):
-        error = await refusal(Rests, assign(parts={"a": [1, wrong]}))
-        assert error.path == "state.parts['a'][1]"
-    error = await refusal(Rests, assign(parts={"a": [1, 2**63]}))
-    assert error.path == "state.parts['a'][1]"
-
-
-class Chain(pydantic.BaseModel):
-    next: Chain | None = None
-
-
-@pytest.mark.parametrize("links", [100, 3000])
-async def test_what_is_too_deep_in_a_model_is_refused(links: int) -> None:
-    chain = None
-    for _ in range(links):
-        chain = Chain.model_construct(next=chain)
-    assert str((await refusal(Chain, assign(next=chain))).path).startswith("state")
-
-
-async def test_a_model_that_is_inside_itself_is_refused() -> None:
-    await refusal(Chain, lambda context: setattr(context.state, "next", context.state))
-
-
-class Endless(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(ser_json_inf_nan="constants")
-    size: float = 0.0
-
-
-async def test_what_is_no_json_is_refused() -> None:
-    assert (await refusal(Endless, assign(size=float("inf")))).path == "state.size"
-
-
-class Secretive(pydantic.BaseModel):
-    accounts: dict[str, pydantic.SecretStr] = {}
-
-
-class Listed(pydantic.BaseModel):
-    n: int = 0
-
-    @pydantic.model_serializer
-    def as_list(self) -> list[int]:
-        return [self.n]
-
-
-@dataclass
-class Seeded:
-    seed: dataclasses.InitVar[int] = 0
-
-
-@pytest.mark.parametrize(
-    ("kind", "told"),
-    [
-        (Secretive, r"state\.accounts\[\.\.\.\].*asterisks"),
-        (pydantic.RootModel[dict[str, int]], "no fields"),
-        (Listed, "state"),
-        (Seeded, r"state\.seed"),
-    ],
-)
-def test_a_type_that_cannot_be_kept_is_refused_at_once(kind: Any, told: str) -> None:
-    with pytest.raises(ConfigurationError, match=told):
-        Bot(initial_state=kind)
-
-
-class Indexed(pydantic.BaseModel):
-    words: list[str] = []
-    _lock: object = pydantic.PrivateAttr(default_factory=object)
-    _longest: str = pydantic.PrivateAttr(default="")
-
-    def model_post_init(self, _: Any) -> None:
-        self._longest = max(self.words, key=len, default="")
-
-
-async def test_what_a_model_works_out_by_itself_is_no_part_of_a_state() -> None:
-    state = await after(Indexed, assign(words=["a", "bcd"]))
-    assert state._longest == "bcd"
-    state = await after(Indexed, set_to(words=["a", "bcd"]))
-    assert state._longest == "bcd"
-
-
-class Hiding(pydantic.BaseModel):
-    _hidden: str = pydantic.PrivateAttr(default="")
-
-
-async def test_what_is_hidden_in_a_model_is_refused_rather_than_lost() -> None:
-    assert (await refusal(Hiding, assign(_hidden=SECRET))).path == "state._hidden"
-
-
-async def test_a_field_that_ends_goes_back_to_what_it_is_initially() -> None:
-    clock = Clock()
-
-    def for_a_while(context: Context[Any]) -> None:
-        context.set_state(words='["a"]', data=b"/wBh", expires_in=10)
-        context.set_state(n=1)
-
-    async with Bot(initial_state=Coded, clock=clock) as bot:
-        async with bot.conversation("test:tim") as context:
-            for_a_while(context)
-        clock.advance(minutes=11)
-        async with bot.conversation("test:tim") as context:
-            assert context.state == Coded(n=1)
-
-
-async def test_a_field_that_ends_may_have_another_name_in_json() -> None:
-    clock = Clock()
-    async with Bot(initial_state=Renamed, clock=clock) as bot:
-        async with bot.conversation("test:tim") as context:
-            context.set_state(first_name="Tim", expires_in=10)
-        clock.advance(minutes=11)
-        async with bot.conversation("test:tim") as context:
-            assert context.state.first_name == ""
-
-
 # What a session starts from.
 
 
@@ -518,6 +340,16 @@ async def test_paths_have_the_names_of_attributes() -> None:
     error = await refusal(Renamed, assign(inner_box=Box(SECRET)))
     assert error.path == "state.inner_box.inside"
     assert (await refusal(Renamed, assign(first_name="\ud800"))).path == "state.first_name"
+
+
+async def test_a_field_that_ends_may_have_another_name_in_json() -> None:
+    clock = Clock()
+    async with Bot(initial_state=Renamed, clock=clock) as bot:
+        async with bot.conversation("test:tim") as context:
+            context.set_state(first_name="Tim", expires_in=10)
+        clock.advance(minutes=11)
+        async with bot.conversation("test:tim") as context:
+            assert context.state.first_name == ""
 
 
 class Choices(TypedDict, total=False):

@@ -73,8 +73,15 @@ class AFrozenModel(BaseModel):
     tags: list[str] = []
 
 
+@pydantic_dataclass(frozen=True)
+class AFrozenModelDataclass:
+    name: str = ""
+    age: int = 0
+    tags: list[str] = field(default_factory=list)
+
+
 MUTABLE: list[type[Any]] = [AStruct, ADataclass, AModel, AModelDataclass]
-FROZEN: list[type[Any]] = [AFrozenStruct, AFrozenDataclass, AFrozenModel]
+FROZEN: list[type[Any]] = [AFrozenStruct, AFrozenDataclass, AFrozenModel, AFrozenModelDataclass]
 CLASSES: list[type[Any]] = [*MUTABLE, *FROZEN]
 
 every_class = pytest.mark.parametrize("kind", CLASSES)
