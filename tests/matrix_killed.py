@@ -19,7 +19,7 @@ import msgspec
 
 from barback.stores.url import open_store
 from barback.testing.crashing import CrashPoints, crash_at
-from barback.testing.history import History, TurnRecord
+from barback.testing.history import TurnHistory, TurnRecord
 from tests.matrix_run import TERM, check_left, process
 from tests.matrix_worker import Deliver, Left, Look, Report, Setup, Worker
 
@@ -79,7 +79,7 @@ async def kill_at_every_step(url: str, folder: Path, *, steps: int, seed: int) -
 
 def noted_in(folder: Path) -> list[TurnRecord]:
     """The turns of all that were born, and of the last."""
-    return History.load(*folder.glob("*.turns"))
+    return TurnHistory.load(*folder.glob("*.turns"))
 
 
 def drawn(part: float, lines: int) -> int:

@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
 
-from barback.testing.history import NEVER, Effect, History, HistoryError, TurnRecord, check_history
+from barback.testing.history import (
+    NEVER,
+    Effect,
+    HistoryError,
+    TurnHistory,
+    TurnRecord,
+    check_history,
+)
 from tests.matrix_worker import (
     OUTAGES,
     REMEMBERED,
@@ -172,7 +179,7 @@ class Run:
                     await asyncio.sleep(0.005)
 
     def turns(self) -> list[TurnRecord]:
-        return History.load(*(worker.turns for worker in self.workers))
+        return TurnHistory.load(*(worker.turns for worker in self.workers))
 
     def asked(self) -> list[Asked]:
         return [asked for worker in self.workers for asked in worker.asked()]
@@ -289,7 +296,7 @@ async def check_run(
         assert left == after, "events that had been done were done again"
     counts = Counter({user: len(each) for user, each in events.items()})
     assert max(counts.values()) < REMEMBERED, "a session has not remembered all of its events"
-    turns = History.load(*{worker.turns for worker in (*run.workers, last)})
+    turns = TurnHistory.load(*{worker.turns for worker in (*run.workers, last)})
     lost = check_left(turns, after, counts, may_lose=may_lose)
     told: Counter[str] = Counter()
     for report in reports:

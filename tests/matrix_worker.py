@@ -2,7 +2,7 @@
 
 `python matrix_worker.py SETUP`, which is a `Setup` as JSON, writes "ready" when the bot runs. Then
 each line it reads is an order, as JSON, and each but `Talk` is answered with a line of JSON.
-What it asks for and hears it notes at once, in two files: turns in `NAME.turns` (a `History`),
+What it asks for and hears it notes at once, in two files: turns in `NAME.turns` (a `TurnHistory`),
 and what its store was asked in `NAME.asked`.
 """
 
@@ -40,7 +40,7 @@ from barback import (
 from barback.operations import asked_of
 from barback.record import new_version
 from barback.stores.local import leased
-from barback.testing.history import NEVER, Effect, History
+from barback.testing.history import NEVER, Effect, TurnHistory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -185,7 +185,7 @@ class Worker:
         self.talking: list[asyncio.Task[None]] = []
         self.handed: set[asyncio.Task[None]] = set()
         folder = Path(setup.folder)
-        self.history = History(folder / f"{setup.name}.turns")
+        self.history = TurnHistory(folder / f"{setup.name}.turns")
         self.store = leased(open_store(setup.url))
         if not isinstance(self.store, InstantStore):  # of which nothing is ever on its way
             watch(self.store, folder / f"{setup.name}.asked")

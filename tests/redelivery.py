@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
 
-from barback.testing.history import NEVER, Effect, History, TurnRecord
+from barback.testing.history import NEVER, Effect, TurnHistory, TurnRecord
 from tests.matrix_run import ANSWERED, Process, check_left, start
 from tests.matrix_worker import Hand, Heard, Left, Look, Setup
 
@@ -91,7 +91,7 @@ class RunningBot:
         self.process.process.kill()
         await self.process.process.wait()
         await self._reading
-        turns = History.load(self.process.turns)
+        turns = TurnHistory.load(self.process.turns)
         return any(turn.ran and turn.ended == NEVER for turn in turns)
 
     async def stop(self) -> None:
@@ -224,7 +224,7 @@ async def redeliver(url: str, folder: Path, *, bots: int, killed: bool, seed: in
                 await one.kill_and_start()
             one.over = True
         left = await one.bots[0].ask(Look(USERS), list[Left])
-    turns = History.load(*one.turns)
+    turns = TurnHistory.load(*one.turns)
     check_left(turns, left, one.events)
     failed = sum(turn.ran and turn.effect is Effect.NONE for turn in turns)
     return Told(one.events.total(), one.copies, failed, one.kills, one.hits, waited(turns))

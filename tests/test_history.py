@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from barback.testing.history import Effect, History, HistoryError, TurnRecord, check_history
+from barback.testing.history import Effect, HistoryError, TurnHistory, TurnRecord, check_history
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -224,7 +224,7 @@ def test_a_search_through_all_orders_agrees(seed: int, data: st.DataObject) -> N
 
 def test_what_a_killed_process_has_noted_is_there(tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
-    history = History(one)
+    history = TurnHistory(one)
     history.begin(TIM, "a", "1")
     history.ran("a", None)
     history.end("a", Effect.DONE)
@@ -233,12 +233,12 @@ def test_what_a_killed_process_has_noted_is_there(tmp_path: Path) -> None:
     history.close()
     with one.open("ab") as file:
         file.write(b'{"mark":"b","effe')  # it was killed here
-    other = History(two)
+    other = TurnHistory(two)
     other.begin("test:ann", "c", "3")
     other.ran("c", None, wrote=False)
     other.end("c", Effect.DONE)
     other.close()
-    first, second, third = History.load(one, two)
+    first, second, third = TurnHistory.load(one, two)
     assert (first.effect, first.read, first.wrote, first.event) == (Effect.DONE, None, True, "1")
     assert first.began <= first.ran_at <= first.ended < float("inf") == second.ended
     assert (second.effect, second.read, second.ran) == (Effect.UNKNOWN, "a", True)

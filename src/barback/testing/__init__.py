@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from barback.testing.contract import ListedStoreContract, StoreContract
     from barback.testing.crashing import Crash, CrashPoints, CrashRunError, crash_at, crashes
     from barback.testing.faults import Chances, FaultyStore
-    from barback.testing.history import Effect, History, HistoryError, TurnRecord, check_history
+    from barback.testing.history import Effect, HistoryError, TurnHistory, TurnRecord, check_history
     from barback.testing.interleaving import Stuck, explore
     from barback.testing.proxy import FaultProxy
     from barback.testing.simulator import Person, Sent, Simulator
@@ -25,7 +25,6 @@ __all__ = [
     "Effect",
     "FaultProxy",
     "FaultyStore",
-    "History",
     "HistoryError",
     "ListedStoreContract",
     "Person",
@@ -33,6 +32,7 @@ __all__ = [
     "Simulator",
     "StoreContract",
     "Stuck",
+    "TurnHistory",
     "TurnRecord",
     "check_history",
     "crash_at",
@@ -50,11 +50,11 @@ _HOMES = {
     "Effect": "history",
     "FaultProxy": "proxy",
     "FaultyStore": "faults",
-    "History": "history",
     "HistoryError": "history",
     "ListedStoreContract": "contract",
     "StoreContract": "contract",
     "Stuck": "interleaving",
+    "TurnHistory": "history",
     "TurnRecord": "history",
     "check_history": "history",
     "crash_at": "crashing",

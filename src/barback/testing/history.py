@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-__all__ = ["Effect", "History", "HistoryError", "TurnRecord", "check_history"]
+__all__ = ["Effect", "HistoryError", "TurnHistory", "TurnRecord", "check_history"]
 
 NEVER: Final = float("inf")
 
@@ -70,7 +70,7 @@ class TurnRecord(msgspec.Struct, frozen=True, kw_only=True):
         return max(self.began, self.ran_at)
 
 
-class History:
+class TurnHistory:
     """Turns noted in a file as they go, for all that a process knew when it was killed.
 
     Each process has a file of its own; all of one machine share the clock that is used.
