@@ -358,6 +358,7 @@ async def test_what_is_kept_of_a_person_is_told_as_json() -> None:
                 "users": ["tim"],
                 "address": "chat 7",
                 "state": {"n": 1},
+                "history": [],
             }
         ],
         "unreadable": [],
@@ -407,10 +408,11 @@ def test_who_is_meant() -> None:
 
 def test_what_an_id_tells() -> None:
     for record_id, place in {
-        "test:tim": ("", "test", "tim", False),
-        "shop/test:g/tim": ("shop", "test", "g/tim", False),
-        "shop/unreadable:1f:test:g/tim": ("shop", "test", "g/tim", True),
-        "unreadable:1f:test:@tim:home": ("", "test", "@tim:home", True),
-        "test:a/b:c": ("", "test", "a/b:c", False),
+        "test:tim": ("", "test", "tim", ""),
+        "shop/test:g/tim": ("shop", "test", "g/tim", ""),
+        "shop/unreadable:1f:test:g/tim": ("shop", "test", "g/tim", "unreadable"),
+        "unreadable:1f:test:@tim:home": ("", "test", "@tim:home", "unreadable"),
+        "shop/history:1f:test:g/tim": ("shop", "test", "g/tim", "history"),
+        "test:a/b:c": ("", "test", "a/b:c", ""),
     }.items():
         assert place_of(record_id) == place

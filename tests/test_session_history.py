@@ -31,47 +31,17 @@ from barback.stores.url import open_store
 from barback.testing import Clock
 from barback.testing.contract_tools import peek
 from tests.every_store import SHARED, own_url
+from tests.histories import TIM, add, keeping, records, settled, values
 from tests.scripted import ScriptedStore, event
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-TIM = "test:tim"
 
 
 @pytest.fixture(params=["memory", *SHARED])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> LeasedStore:
     kind: str = request.param
     return leased(open_store("memory://" if kind == "memory" else own_url(kind, request, tmp_path)))
-
-
-def keeping(store: LeasedStore | None = None, **options: Any) -> Bot[Any]:
-    """A bot that keeps what is said to it."""
-    bot = Bot(**{"history": History(), "session_store": store or MemorySessionStore(), **options})
-
-    @bot.on_event
-    async def keep(context: Context) -> None:
-        for word in (context.event.text or "").split():
-            context.history.append({"said": word})
-
-    return bot
-
-
-async def add(bot: Bot[Any], *values: Any, session_id: str = TIM) -> None:
-    async with bot.conversation(session_id) as context:
-        for value in values:
-            context.history.append(value)
-
-
-async def values(bot: Bot[Any], session_id: str = TIM) -> list[Any]:
-    """All of them, oldest first."""
-    async with bot.conversation(session_id) as context:
-        found = [entry.value async for entry in context.history]
-    return found[::-1]
-
-
-async def records(store: LeasedStore) -> list[str]:
-    return sorted([record.id async for record in store.all()])
 
 
 async def test_entries_are_read_in_pages_in_the_order_they_were_added(store: LeasedStore) -> None:
@@ -163,11 +133,6 @@ async def test_the_oldest_go_when_they_are_too_old() -> None:
         assert [*store._records] == [TIM]
         clock.advance(timedelta(days=2))
         assert await values(bot) == []
-
-
-async def settled(bot: Bot[Any]) -> None:
-    assert bot._turns is not None
-    await bot._turns._operations.close()
 
 
 async def test_entries_know_when_they_were_added() -> None:

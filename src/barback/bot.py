@@ -23,6 +23,7 @@ from barback.expirer import Expirer
 from barback.handlers import Handlers, version
 from barback.history import History
 from barback.options import count, seconds
+from barback.orphans import removing_orphans
 from barback.record import MAX_ID_BYTES, check_session_id
 from barback.rules import Rules
 from barback.scope import Scope, check_name, key_function
@@ -317,6 +318,9 @@ class Bot(Handlers[S], Upkeep):
                 self._expirer = Expirer(turns, self._clock, self._prefix)
                 stack.push_async_callback(self._expirer.close)
             await stack.enter_async_context(sweeping(self._store, self._clock))
+            if self._history is not None:
+                looking = removing_orphans(self._store, self._clock, self._prefix)
+                await stack.enter_async_context(looking)
             self._stack = stack.pop_all()
         self._turns = turns
         return self

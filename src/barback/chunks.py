@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import asyncio
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import msgspec
 
@@ -13,27 +14,36 @@ from barback.errors import (
     SessionStoreUnavailable,
     SessionUnreadable,
 )
-from barback.history import Chunk, History, Kept, Log, Ref
-from barback.record import FORMAT_JSON, FORMAT_SEALED, NEVER, Record, new_version
+from barback.history import Chunk, Kept, Ref
+from barback.record import FORMAT_JSON, NEVER, Record, new_version
 from barback.stores.base import Lease
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Coroutine, Iterable, Sequence
 
+    from barback.history import History
     from barback.operations import Operations
     from barback.states import States
     from barback.stores.base import LeasedStore
 
 __all__ = ["Chunks"]
 
+T = TypeVar("T")
+
 TERM: Final = 30.0
+AT_ONCE: Final = 16  # of one session: they share trips where the store can
+HELD_BY: Final = "history"
+"""The token of every lease on a chunk. Who may read or write it, its session's lease says; and one
+that somebody has left behind, who was killed meanwhile, is in nobody's way."""
 
 
 class Chunks:
-    """Reads and writes histories, for turns that hold their sessions.
+    """Reads and writes chunks, for turns that hold their sessions.
 
     A chunk is written once, under a key that no other has, and is nobody's until a session's record
     names it: so neither a turn that comes to nothing, nor one that lost its session, does harm.
+
+    - `history`: what a bot's sessions keep; None: no entries are added.
     """
 
     def __init__(
@@ -41,7 +51,7 @@ class Chunks:
         store: LeasedStore,
         states: States,
         operations: Operations,
-        history: History,
+        history: History | None,
         clock: Callable[[], float],
     ) -> None:
         self.history = history
@@ -50,29 +60,65 @@ class Chunks:
         self._operations = operations
         self._clock = clock
 
-    def log(self, record: Record | None) -> Log:
-        """The history that a record has, its tail readable. Raises `SessionUnreadable`."""
-        log = Log.of(record)
-        if record is not None and log.has_sealed():
-            sealed = _tail_record(record, bytes(log.sealed), sealed=True)
-            log.tail = _tail.decode(self._states.plain(sealed))
-            log.sealed = msgspec.UNSET  # type: ignore[assignment]
-        return log
+    async def read(self, session_id: str, refs: Sequence[Ref]) -> list[list[Kept]]:
+        """The entries of each chunk. Raises `SessionUnreadable` if one is not there any more."""
+        found: list[list[Kept]] = []
+        for begin in range(0, len(refs), AT_ONCE):
+            some = refs[begin : begin + AT_ONCE]
+            found += await _together([self._read(session_id, ref) for ref in some])
+        return found
 
-    def encoded(self, log: Log, record: Record) -> bytes:
-        """A history as the session's record is to have it."""
-        if not log.tail or self._states.keys is None:
-            return log.encode()
-        sealed = self._states.sealed(_tail_record(record, _tail_encoder.encode(log.tail)))
-        kept = msgspec.structs.replace(log, tail=[], sealed=msgspec.Raw(sealed.state))
-        return kept.encode()
+    async def write(self, record: Record, chunks: Sequence[Chunk]) -> None:
+        """Write chunks that a session's record is about to name.
 
-    async def read(self, session_id: str, ref: Ref) -> list[Kept]:
-        """The entries of a chunk. Raises `SessionUnreadable` if it is not there any more."""
-        chunk_id = ref.id(session_id)
-        lease = self._lease(chunk_id)
+        Raises `NotDone`, also where nobody knows whether one was written: nothing names it then.
+        """
+        for begin in range(0, len(chunks), AT_ONCE):
+            some = chunks[begin : begin + AT_ONCE]
+            await _together([self._write(record, chunk) for chunk in some])
+
+    async def rewrite(self, chunk_id: str, change: Callable[[Record], Record]) -> bool:
+        """Put what `change` makes of a chunk's record in its place; False if it is not there.
+
+        The entries must stay. Raises `NotDone` and `CommitUnknown`, and what `change` raises.
+        """
+        lease = _lease(chunk_id)
         record = await self._operations.finish(self._store.checkout(chunk_id, lease))
-        await self._operations.finish(self._store.release(chunk_id, lease))
+        try:
+            if record is None:
+                return False
+            lease.version = record.version
+            changed = msgspec.structs.replace(change(record), version=new_version())
+            await self._operations.finish(self._store.commit(changed, lease))
+        finally:
+            await self._operations.finish(self._store.release(chunk_id, lease))
+        return True
+
+    def is_current(self, record: Record) -> bool:
+        """Whether the record of a chunk is encrypted, or not, as it would be now."""
+        keys = self._states.keys
+        return record.format == FORMAT_JSON if keys is None else keys.is_current(record)
+
+    def resealed(self, record: Record) -> Record:
+        """The record of a chunk, encrypted as it would be if it were written now."""
+        plain = self._states.plain(record)
+        return self._states.sealed(msgspec.structs.replace(record, state=plain, format=FORMAT_JSON))
+
+    async def remove(self, chunk_ids: Iterable[str]) -> None:
+        """Remove chunks that no record names any more."""
+        for chunk_id in chunk_ids:
+            await self._operations.finish(self._store.destroy(chunk_id, None))
+
+    def discard(self, chunk_ids: Iterable[str]) -> None:
+        """The same, but that nobody waits for it."""
+        for chunk_id in chunk_ids:
+            self._operations.start(self._store.destroy(chunk_id, None))
+
+    async def _read(self, session_id: str, ref: Ref) -> list[Kept]:
+        chunk_id = ref.id(session_id)
+        lease = _lease(chunk_id)
+        record = await self._operations.finish(self._store.checkout(chunk_id, lease))
+        self._operations.start(self._store.release(chunk_id, lease))  # nobody waits for that
         if record is not None:
             entries = _entries(self._states.plain(record))
             if entries is not None and len(entries) == ref.next - ref.first:
@@ -83,21 +129,13 @@ class Chunks:
         )
         raise SessionUnreadable(message, session_id=session_id, store=self._store.name)
 
-    async def write(self, record: Record, chunks: Sequence[Chunk]) -> None:
-        """Write chunks that a session's record is about to name.
-
-        Raises `NotDone`, also where nobody knows whether one was written: nothing names it then.
-        """
-        for chunk in chunks:
-            await self._write(record, chunk)
-
     async def _write(self, record: Record, chunk: Chunk) -> None:
         now = int(self._clock() * 1000)
         written = self._states.sealed(
             Record(
                 id=chunk.ref.id(record.id),
                 version=new_version(),
-                state=_chunk_encoder.encode({"entries": chunk.entries}),
+                state=_encoder.encode({"entries": chunk.entries}),
                 created_at=now,
                 last_activity=now,
                 lifetime=NEVER,
@@ -105,7 +143,7 @@ class Chunks:
                 address=record.id,
             )
         )
-        lease = self._lease(written.id)
+        lease = _lease(written.id)
         try:
             await self._operations.finish(self._store.checkout(written.id, lease))
             await self._operations.finish(self._store.commit(written, lease))
@@ -118,35 +156,28 @@ class Chunks:
                 message, session_id=record.id, store=self._store.name
             ) from failed
 
-    def discard(self, chunk_ids: Sequence[str]) -> None:
-        """Have chunks removed that no record names any more; nobody waits for it."""
-        for chunk_id in chunk_ids:
-            self._operations.start(self._store.destroy(chunk_id, None))
 
-    def _lease(self, chunk_id: str) -> Lease:
-        return Lease(session_id=chunk_id, token=f"{new_version():x}", term=TERM)
+async def _together(asked: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """The answer to each; where some fail, the first error, when all have come to their end."""
+    if len(asked) == 1:
+        return [await asked[0]]
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    for answer in answers:
+        if isinstance(answer, BaseException):
+            raise answer
+    return cast("list[T]", answers)
 
 
-def _tail_record(record: Record, tail: bytes, *, sealed: bool = False) -> Record:
-    """The newest entries as a record that can be encrypted, bound to the session they are of."""
-    return Record(
-        id=f"{record.id}#history",
-        version=record.version,
-        state=tail,
-        created_at=0,
-        last_activity=0,
-        format=FORMAT_SEALED if sealed else FORMAT_JSON,
-    )
+def _lease(chunk_id: str) -> Lease:
+    return Lease(session_id=chunk_id, token=HELD_BY, term=TERM)
 
 
 def _entries(data: bytes) -> list[Kept] | None:
     try:
-        return _chunk_decoder.decode(data)["entries"]
+        return _decoder.decode(data)["entries"]
     except (msgspec.MsgspecError, UnicodeDecodeError, LookupError):
         return None
 
 
-_tail = msgspec.json.Decoder(list[Kept])
-_tail_encoder = msgspec.json.Encoder()
-_chunk_encoder = msgspec.json.Encoder()
-_chunk_decoder = msgspec.json.Decoder(dict[str, list[Kept]])
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(dict[str, list[Kept]])

@@ -21,6 +21,7 @@ from barback.history import chunk_ids
 from barback.record import ASIDE, FORMAT_OVER, NEVER, Record, id_beside, new_version
 from barback.seen import Seen
 from barback.stores.base import GRACE, Lease, milliseconds
+from barback.tails import open_log, seal_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -49,7 +50,7 @@ class Commits:
         store: LeasedStore,
         states: States,
         operations: Operations,
-        chunks: Chunks | None,
+        chunks: Chunks,
         *,
         rules: Rules,
         clock: Callable[[], float],
@@ -105,7 +106,7 @@ class Commits:
             known = user is None or user in kept.users
             users = kept.users if known else kept.users + users
             address = address or kept.address
-        elif read is not None and read.history:
+        elif read is not None and read.history and not turn.aside:
             turn.spent = chunk_ids(read)  # of what it was before
         record = Record(
             id=turn.session_id,
@@ -126,15 +127,15 @@ class Commits:
 
     def _grown(self, turn: Turn, record: Record) -> Record:
         """With what the turn has added to the history, of which some may go into chunks."""
-        chunks, draft, now = self._chunks, turn.draft, record.last_activity
-        assert chunks is not None  # noqa: S101 - or else nothing could be added
-        log = chunks.log(turn.kept)
+        history, draft, now = self._chunks.history, turn.draft, record.last_activity
+        assert history is not None  # noqa: S101 - or else nothing could be added
+        log = open_log(self._states, turn.kept)
         dropped = log.clear() if draft.cleared else []
-        dropped += log.add(draft.appended, now, chunks.history)
+        dropped += log.add(draft.appended, now, history)
         turn.chunks = log.cut() if log.full() else ()
         if dropped:
             turn.spent = [*turn.spent, *(ref.id(record.id) for ref in dropped)]
-        return msgspec.structs.replace(record, history=chunks.encoded(log, record))
+        return msgspec.structs.replace(record, history=seal_log(self._states, log, record))
 
     def _tended(self, turn: Turn, tended: Record) -> Record:
         """What is written of a session that was tended: that is no activity, and no time moves."""

@@ -110,12 +110,13 @@ class Context(msgspec.Struct, Generic[S], eq=False):
     @property
     def history(self) -> Entries:
         """The session's history. Raises `ConfigurationError` if the bot keeps none."""
-        turn = self._turn
-        if turn.turns.chunks is None:
+        turns = self._turn.turns
+        history = turns.chunks.history
+        if history is None:
             message = "The bot keeps no history: make it with Bot(history=History(...))."
             raise ConfigurationError(message)
         if self._history is None:
-            self._history = Entries(turn, self._draft, turn.turns.chunks)
+            self._history = Entries(self._turn, self._draft, turns.chunks, history)
         return self._history
 
     @property

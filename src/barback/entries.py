@@ -10,6 +10,7 @@ import msgspec
 from barback.errors import ConfigurationError
 from barback.history import Entry, History, Kept, Log, Ref
 from barback.options import count
+from barback.tails import open_log
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -30,12 +31,13 @@ class Entries:
     when they are asked for. It ends with the turn: using it afterwards raises `TurnEnded`.
     """
 
-    __slots__ = ("_chunks", "_draft", "_log", "_turn")
+    __slots__ = ("_chunks", "_draft", "_history", "_log", "_turn")
 
-    def __init__(self, turn: Turn, draft: Draft, chunks: Chunks) -> None:
+    def __init__(self, turn: Turn, draft: Draft, chunks: Chunks, history: History) -> None:
         self._turn = turn
         self._draft = draft
         self._chunks = chunks
+        self._history = history
         self._log: Log | None = None
 
     def append(self, value: Any) -> None:
@@ -45,7 +47,7 @@ class Entries:
         for what a session cannot keep, with its path.
         """
         draft = self._open()
-        encoded = self._chunks.history.encode(value, self._turn.session_id)
+        encoded = self._history.encode(value, self._turn.session_id)
         if draft.appended:
             cast("list[bytes]", draft.appended).append(encoded)
         else:
@@ -60,60 +62,68 @@ class Entries:
 
     @property
     def count(self) -> int:
-        """How many entries there are: of those read, the ones that are kept, and those added."""
+        """How many entries there are, with those added in this turn.
+
+        Entries that have become too old count until the next one is added.
+        """
         draft, log = self._open(), self._read()
         kept = 0 if draft.cleared else log.next - log.first
-        return min(kept + len(draft.appended), self._chunks.history.keep)
+        return min(kept + len(draft.appended), self._history.keep)
 
     async def page(self, limit: int = PAGE, *, before: int | None = None) -> list[Entry]:
         """The newest `limit` entries, in the order they were added.
 
         `before`: only such as have a smaller `Entry.number`, which goes on from an earlier page.
-        Raises `SessionUnreadable` if a part of the history is not there any more.
+        All parts of the history that are needed are asked for at once, and no other. Raises
+        `SessionUnreadable` if one is not there any more.
         """
-        self._open()
+        draft, log = self._open(), self._read()
         count(limit, "limit")
         if before is not None and type(before) is not int:
             message = f"before must be the number of an entry, not {before!r}."
             raise ConfigurationError(message)
-        found: list[Entry] = []
-        async for entry in self._newest_first(before):
-            found.append(entry)
-            if len(found) == limit:
-                break
+        window = self._window(draft, log)
+        if before is not None:
+            window.next = min(window.next, before)
+        window.first = max(window.first, window.next - limit)
+        found = [*self._near(draft, log, window)]
+        chunks = [] if draft.cleared else reversed(log.chunks)
+        refs = [ref for ref in chunks if window.touches(ref)]
+        parts = await self._chunks.read(self._turn.session_id, refs)
+        for ref, entries in zip(refs, parts, strict=True):
+            found += window.of(entries, ref.first)
         found.reverse()
         return found
 
     async def __aiter__(self) -> AsyncIterator[Entry]:
         """Every entry, the newest first; older ones are read when one comes to them."""
-        async for entry in self._newest_first(None):
-            yield entry
-
-    async def _newest_first(self, before: int | None) -> AsyncIterator[Entry]:
         draft, log = self._open(), self._read()
-        window = self._window(log, before)
-        new = [(self._turn.now, msgspec.Raw(value)) for value in draft.appended]
-        for entry in window.of(new, log.next):
+        window = self._window(draft, log)
+        for entry in self._near(draft, log, window):
             yield entry
-        if draft.cleared:
-            return
-        for entry in window.of(log.tail, log.next - len(log.tail)):
-            yield entry
-        for ref in reversed(log.chunks):
+        for ref in [] if draft.cleared else reversed(log.chunks):
             if window.touches(ref):
                 self._open()
-                entries = await self._chunks.read(self._turn.session_id, ref)
+                (entries,) = await self._chunks.read(self._turn.session_id, [ref])
                 for entry in window.of(entries, ref.first):
                     yield entry
 
-    def _window(self, log: Log, before: int | None) -> _Window:
-        history, turn = self._chunks.history, self._turn
-        end = log.next + len(self._draft.appended)
+    def _near(self, draft: Draft, log: Log, window: _Window) -> Iterator[Entry]:
+        """The entries that need not be read from the store, the newest first."""
+        new = [(self._turn.now, msgspec.Raw(value)) for value in draft.appended]
+        yield from window.of(new, log.next)
+        if not draft.cleared:
+            yield from window.of(log.tail, log.next - len(log.tail))
+
+    def _window(self, draft: Draft, log: Log) -> _Window:
+        """All that is to be seen."""
+        history, turn = self._history, self._turn
+        end = log.next + len(draft.appended)
         return _Window(
             history,
             turn.session_id,
             first=max(log.first, end - history.keep),
-            next=end if before is None else before,
+            next=end,
             since=history.since(turn.now),
         )
 
@@ -123,12 +133,16 @@ class Entries:
 
     def _read(self) -> Log:
         if self._log is None:
-            self._log = self._chunks.log(self._turn.kept)
+            self._log = open_log(self._turn.turns.states, self._turn.kept)
         return self._log
 
 
 class _Window(msgspec.Struct):
-    """Which entries are to be seen: of numbers from `first` to before `next`, and not too old."""
+    """Which entries are to be seen: of numbers from `first` to before `next`, and not too old.
+
+    The first that is too old, on the way back, ends it: so there are no gaps, whatever the clock
+    did.
+    """
 
     history: History
     session_id: str
@@ -138,13 +152,17 @@ class _Window(msgspec.Struct):
 
     def touches(self, ref: Ref) -> bool:
         """Whether a chunk has any of them."""
-        return ref.first < self.next and ref.next > self.first and ref.last_at >= self.since
+        if ref.last_at < self.since:
+            self.first = max(self.first, ref.next)
+        return ref.first < self.next and ref.next > self.first
 
     def of(self, entries: list[Kept], begins: int) -> Iterator[Entry]:
         """Those of some entries, the newest first; the oldest of these has the number `begins`."""
         for number in range(min(self.next, begins + len(entries)) - 1, begins - 1, -1):
             at, value = entries[number - begins]
-            if number < self.first or at < self.since:
+            if at < self.since:
+                self.first = max(self.first, number + 1)
+            if number < self.first:
                 return
             moment = datetime.fromtimestamp(at / 1000, UTC)
             yield Entry(number, moment, self.history.decode(bytes(value), self.session_id))

@@ -15,7 +15,7 @@ import msgspec
 
 from barback.errors import ConfigurationError, SessionUnreadable, StateValueError
 from barback.options import count
-from barback.record import HISTORY, id_beside, new_version
+from barback.record import HISTORY, id_beside, new_version, parted
 from barback.shapes import Shape, shape_of
 from barback.state import decode_state, encode_state
 from barback.stores.base import duration, milliseconds
@@ -203,12 +203,18 @@ class Log(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 def chunk_ids(record: Record) -> list[str]:
-    """The ids of all the records in which a session's older entries are."""
+    """The ids of all the records in which a session's older entries are.
+
+    The record may be one that is kept aside: its history is the one its session had.
+    """
+    if not record.history:
+        return []
     try:
         log = Log.of(record)
     except SessionUnreadable:
         return []  # nobody knows; they are found when chunks that nobody names are looked for
-    return [ref.id(record.id) for ref in log.chunks]
+    session_id = parted(record.id)[2]
+    return [ref.id(session_id) for ref in log.chunks]
 
 
 class Chunk(msgspec.Struct, frozen=True):

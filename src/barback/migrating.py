@@ -13,6 +13,9 @@ from barback.errors import (
     SessionBusy,
     SessionStoreUnavailable,
 )
+from barback.orphans import named
+from barback.record import HISTORY
+from barback.tails import is_current, renewed
 from barback.tending import Failure, failure_of, place_of
 
 if TYPE_CHECKING:
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Migrated", "migrate"]
 
-Outcome = Literal["migrated", "current", "newer", "busy", "gone", "skipped"]
+Outcome = Literal["migrated", "current", "newer", "busy", "gone", "skipped", "parts"]
 
 
 class Migrated(msgspec.Struct, kw_only=True):
@@ -38,6 +41,8 @@ class Migrated(msgspec.Struct, kw_only=True):
     - `busy`: sessions that others held for too long. Run it again.
     - `gone`: sessions that were destroyed, or expired, meanwhile.
     - `skipped`: sessions that have expired, and records that are kept aside.
+    - `parts`: parts of histories that are records of their own, and were encrypted with another
+      key, or not at all. They are no sessions, but may be among the failures.
     """
 
     dry_run: bool = False
@@ -48,6 +53,7 @@ class Migrated(msgspec.Struct, kw_only=True):
     busy: int = 0
     gone: int = 0
     skipped: int = 0
+    parts: int = 0
     failures: list[Failure] = msgspec.field(default_factory=list)
 
     @property
@@ -76,6 +82,8 @@ class Migrated(msgspec.Struct, kw_only=True):
             number = getattr(self, name)
             if number:
                 parts.append(f"{number:,} {name}")
+        if self.parts:
+            parts.append(f"{self.parts:,} parts of histories")
         return ", ".join(parts)
 
 
@@ -91,7 +99,8 @@ async def migrate(
 
     async def one(record: Record) -> None:
         outcome = await _tried(tender, states, record, dry_run=done.dry_run)
-        done.count(outcome, max_failures)
+        if outcome is not None:
+            done.count(outcome, max_failures)
         if on_progress is not None:
             on_progress(done)
 
@@ -107,9 +116,11 @@ async def migrate(
 
 async def _tried(
     tender: Tender, states: States, record: Record, *, dry_run: bool
-) -> Outcome | Failure:
+) -> Outcome | Failure | None:
     """What became of one session; only what ends the whole migration is raised."""
     try:
+        if place_of(record.id).part == HISTORY:
+            return await _of_part(tender, record, dry_run=dry_run)
         return await _outcome(tender, states, record, dry_run=dry_run)
     except (SessionStoreUnavailable, BotNotRunning):
         raise
@@ -120,13 +131,13 @@ async def _tried(
 
 
 async def _outcome(tender: Tender, states: States, record: Record, *, dry_run: bool) -> Outcome:
-    if place_of(record.id).aside or record.expired(tender.now()):
+    if place_of(record.id).part or record.expired(tender.now()):
         return "skipped"
     outcome = _without_change(states, record)
     if outcome is not None:
         return outcome
     if dry_run:
-        states.renewed(record)
+        renewed(states, record)
         return "migrated"
     async with tender.turns.tend(record.id) as turn:
         found = turn.record
@@ -135,12 +146,27 @@ async def _outcome(tender: Tender, states: States, record: Record, *, dry_run: b
         outcome = _without_change(states, found)
         if outcome is not None:  # an event, or another migration, has been here meanwhile
             return outcome
-        turn.tended = states.renewed(found)
+        turn.tended = renewed(states, found)
     return "migrated"
+
+
+async def _of_part(tender: Tender, record: Record, *, dry_run: bool) -> Outcome | None:
+    """What became of a part of a history, which only the keys concern; None: nothing."""
+    chunks, session_id = tender.turns.chunks, record.address
+    if session_id is None or chunks.is_current(record):
+        return None
+    if dry_run:
+        chunks.resealed(record)
+        return "parts"
+    async with tender.turns.tend(session_id) as turn:
+        found = turn.record
+        if found is None or found.expired(tender.now()) or record.id not in named(found):
+            return None  # it goes without that
+        return "parts" if await chunks.rewrite(record.id, chunks.resealed) else None
 
 
 def _without_change(states: States, record: Record) -> Outcome | None:
     """What is to be said of a record that is not to be migrated."""
     if record.schema > states.schema:
         return "newer"
-    return "current" if states.is_current(record) else None
+    return "current" if is_current(states, record) else None

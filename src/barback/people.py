@@ -15,11 +15,16 @@ from barback.errors import (
     LeaseLost,
     SessionStoreUnavailable,
 )
+from barback.history import chunk_ids
+from barback.orphans import kept_aside, named
+from barback.record import HISTORY, parted
 from barback.scope import Scope, is_key_of, is_key_of_group, is_name
+from barback.state import decode_state
+from barback.tails import open_log
 from barback.tending import Failure, failure_of, place_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     from barback.record import Record
     from barback.states import States
@@ -63,7 +68,8 @@ class Person(msgspec.Struct, frozen=True):
 
     def has(self, record: Record) -> bool:
         """Whether a record is of a session of theirs, or one they take part in."""
-        place = place_of(record.id)
+        part = place_of(record.id)
+        place = place_of(record.address or record.id) if part.part == HISTORY else part
         if self.channel is not None and place.channel != self.channel:
             return False
         if record.users:
@@ -125,7 +131,13 @@ async def forget(
         message = f"shared must be 'leave_out', 'destroy' or 'keep', not {shared!r}."
         raise ConfigurationError(message)
 
+    parts: dict[str, list[str]] = {}
+
     async def one(record: Record) -> None:
+        if place_of(record.id).part == HISTORY:
+            if record.address is not None and person.has(record):
+                parts.setdefault(record.address, []).append(record.id)
+            return
         done.looked_at += 1
         if person.has(record):
             await _forget_in(tender, person, done, record, shared)
@@ -134,6 +146,8 @@ async def forget(
 
     try:
         unreadable = await tender.each(one)
+        if parts and not done.dry_run:
+            await _forget_parts(tender, person, done, parts)
     except Exception as error:
         error.add_note(f"Until then: {done}.")
         raise
@@ -195,6 +209,46 @@ def _outcome(person: Person, record: Record, shared: Shared) -> Outcome:
     return "left" if shared == "leave_out" else "kept"
 
 
+async def _forget_parts(
+    tender: Tender, person: Person, done: Forgotten, parts: Mapping[str, Sequence[str]]
+) -> None:
+    """See to parts of histories that are the person's, after the sessions that had them.
+
+    Most are gone with these. Others are nobody's: a process was killed before they were. And others
+    are of a session in which more people are, and which the person was taken out of.
+    """
+    aside = await kept_aside(tender.turns.store, tender.prefix)
+    for session_id, of_person in parts.items():
+        try:
+            async with tender.turns.tend(session_id) as turn:
+                found, of_session = turn.record, named(turn.record)
+                for chunk_id in of_person:
+                    users = aside.get(parted(chunk_id)[1])
+                    if found is not None and chunk_id in of_session:
+                        users = found.users
+                    await _out_of_part(turn, person, chunk_id, users)
+        except (SessionStoreUnavailable, BotNotRunning):
+            raise
+        except BarbackError as error:
+            done.failed.append(failure_of(tender.shown(session_id), error))
+
+
+async def _out_of_part(
+    turn: Turn, person: Person, chunk_id: str, users: Sequence[str] | None
+) -> None:
+    """`users`: of the session that has the part; None, if none has."""
+
+    def left(record: Record) -> Record:
+        others = tuple(user for user in record.users if user != person.id)
+        return msgspec.structs.replace(record, users=others)
+
+    chunks = turn.turns.chunks
+    if users is None:
+        await chunks.remove([chunk_id])
+    elif person.id not in users:
+        await chunks.rewrite(chunk_id, left)
+
+
 async def export(
     tender: Tender, person: Person, states: States, *, include_shared: bool
 ) -> dict[str, Any]:
@@ -202,8 +256,8 @@ async def export(
     sessions: list[dict[str, Any]] = []
 
     async def one(record: Record) -> None:
-        if person.has(record):
-            told = _exported(person, record, states, include_shared=include_shared)
+        if place_of(record.id).part != HISTORY and person.has(record):
+            told = await _exported(tender, person, record, states, include_shared=include_shared)
             sessions.append({"id": tender.shown(record.id), **told})
 
     unreadable = await tender.each(one)
@@ -216,8 +270,8 @@ async def export(
     }
 
 
-def _exported(
-    person: Person, record: Record, states: States, *, include_shared: bool
+async def _exported(
+    tender: Tender, person: Person, record: Record, states: States, *, include_shared: bool
 ) -> dict[str, Any]:
     """One session; of a shared one, unless it is asked for, nothing that may be of others.
 
@@ -232,12 +286,47 @@ def _exported(
         "shared": shared,
     }
     if shared and not include_shared:
-        return {**told, "users": [person.id], "address": None, "state": None}
+        return {**told, "users": [person.id], "address": None, "state": None, "history": []}
     told |= {"users": list(record.users), "address": record.address}
+    return {**told, **await _content(tender, record, states)}
+
+
+async def _content(tender: Tender, record: Record, states: States) -> dict[str, Any]:
+    """The state and the history of a session, or what of them can be read, and what is wrong."""
+    content: dict[str, Any] = {"state": None, "history": []}
     try:
-        return {**told, "state": states.readable(record)}
+        content["state"] = states.readable(record)
+        content["history"] = await _entries(tender, record, states)
+    except (SessionStoreUnavailable, BotNotRunning):
+        raise
     except BarbackError as error:
-        return {**told, "state": None, "error": str(error)}
+        content["error"] = str(error)
+    return content
+
+
+async def _entries(tender: Tender, record: Record, states: States) -> list[dict[str, Any]]:
+    """The history of a session as it is kept, oldest first."""
+    if not chunk_ids(record):
+        return await _entries_of(tender, record, states)
+    async with tender.turns.tend(record.id) as turn:  # which lets go of no part meanwhile
+        return await _entries_of(tender, turn.record or record, states)
+
+
+async def _entries_of(tender: Tender, record: Record, states: States) -> list[dict[str, Any]]:
+    log, session_id = open_log(states, record), parted(record.id)[2]
+    kept = await tender.turns.chunks.read(session_id, log.chunks)
+    parts = [(ref.first, part) for ref, part in zip(log.chunks, kept, strict=True)]
+    parts.append((log.next - len(log.tail), log.tail))
+    return [
+        {
+            "number": number,
+            "at": _time(at),
+            "value": decode_state(b'{"":%s}' % value, record.id)[""],
+        }
+        for first, part in parts
+        for number, (at, value) in enumerate(part, first)
+        if number >= log.first
+    ]
 
 
 def _time(milliseconds: int | None) -> str | None:

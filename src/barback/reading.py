@@ -78,7 +78,7 @@ class Reading:
             if not await self.report(error):
                 raise
             await self._commits.set_aside(record)
-            turn.kept = None
+            turn.kept, turn.aside = None, True
             return self._states.draft(None, turn.session_id, turn.now)
 
     async def report(self, error: SessionUnreadable) -> bool:
@@ -99,6 +99,7 @@ class Reading:
         ending = turn.inside("expired")
         ending.draft = await self.draft(ending, record)
         if ending.kept is None:  # it could not be read, and is kept aside
+            turn.aside = True
             return self._commits.over(record)
         error = await self._attempt(ending, self._on_expired)
         if error is not None:
@@ -114,7 +115,7 @@ class Reading:
             raise SessionStoreUnavailable(
                 message, session_id=turn.session_id, store=self._store.name
             ) from unknown
-        if turn.turns.chunks is not None and not left.history:
+        if not left.history:
             turn.turns.chunks.discard(chunk_ids(record))
         turn.record = left
         turn.lease.version = left.version

@@ -30,6 +30,7 @@ __all__ = [
     "check_session_id",
     "id_beside",
     "new_version",
+    "parted",
 ]
 
 FORMAT_JSON: Final = 1
@@ -241,6 +242,19 @@ def id_beside(session_id: str, kind: str, number: int) -> str:
     namespace, slash, channel = channel.rpartition("/")
     beside = f"{namespace}{slash}{kind}:{number:x}:{channel}:{key}"
     return beside.encode()[:MAX_ID_BYTES].decode(errors="ignore")
+
+
+def parted(record_id: str) -> tuple[str, str, str]:
+    """What `id_beside` made an id of: the kind, the number, and the session's id as far as it told.
+
+    Of a session's own id: nothing, nothing, and that id.
+    """
+    channel, _, key = record_id.partition(":")
+    namespace, slash, kind = channel.rpartition("/")
+    if kind not in (ASIDE, HISTORY):
+        return "", "", record_id
+    number, _, session_id = key.partition(":")
+    return kind, number, f"{namespace}{slash}{session_id}"
 
 
 def check_session_id(session_id: str) -> str:

@@ -25,7 +25,7 @@ Scope = Literal["member", "conversation", "user", "thread"] | Callable[["Event"]
 - a function of the event that returns the key.
 """
 
-_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_NAME: Final = re.compile(r"(?!(?:history|unreadable)\Z)[A-Za-z0-9_.-]{1,64}")  # see id_beside
 
 
 def key_function(scope: Scope) -> Callable[[Event], str]:
@@ -74,7 +74,10 @@ def is_name(text: str) -> bool:
 def check_name(name: str, what: str) -> str:
     """A channel's or namespace's name, which must not run into the rest of an id."""
     if not isinstance(name, str) or _NAME.fullmatch(name) is None:
-        message = f"A {what} is 1 to 64 letters, digits, '_', '.' or '-', not {name!r}."
+        message = (
+            f"A {what} is 1 to 64 letters, digits, '_', '.' or '-', and neither 'history' nor "
+            f"'unreadable', not {name!r}."
+        )
         raise ConfigurationError(message)
     return name
 

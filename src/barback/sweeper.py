@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from barback.errors import BarbackError, ListingUnsupported, NotDone
+from barback.history import chunk_ids
 from barback.record import new_version
 from barback.stores.base import GRACE, Lease
 
@@ -66,7 +67,7 @@ async def sweep(store: LeasedStore, now: int, stop: asyncio.Event | None = None)
 
 
 async def remove(store: LeasedStore, session_id: str, before: int) -> bool:
-    """Remove a record that expired before then, unless somebody has come back to it."""
+    """Remove a record that expired before then, and its history, unless somebody came back."""
     lease = Lease(session_id=session_id, token=f"{new_version():x}", term=TERM)
     try:
         record = await store.checkout(session_id, lease)
@@ -77,6 +78,8 @@ async def remove(store: LeasedStore, session_id: str, before: int) -> bool:
             return False
         lease.version = record.version
         await store.destroy(session_id, lease)
+        for chunk_id in chunk_ids(record):
+            await store.destroy(chunk_id, None)
         return True
     finally:
         await store.release(session_id, lease)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from barback.errors import BarbackError, SessionUnreadable
-from barback.record import ASIDE
+from barback.record import parted
 from barback.turn import Turns
 
 if TYPE_CHECKING:
@@ -38,12 +38,16 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 class Place(NamedTuple):
-    """What the id of a record tells: `aside` is one that was kept aside, of that session."""
+    """What the id of a record tells.
+
+    - `part`: "" of a session; "unreadable" of a record that was kept aside, and "history" of a part
+      of a history, each of the session that the rest tells.
+    """
 
     namespace: str
     channel: str
     key: str
-    aside: bool
+    part: str
 
 
 class Tender:
@@ -117,12 +121,10 @@ async def turns_on(
 
 def place_of(record_id: str) -> Place:
     """What the id of a record tells."""
-    channel, _, key = record_id.partition(":")
+    part, _, session_id = parted(record_id)
+    channel, _, key = session_id.partition(":")
     namespace, _, channel = channel.rpartition("/")
-    aside = channel == ASIDE
-    if aside:
-        channel, _, key = key.partition(":")[2].partition(":")
-    return Place(namespace, channel, key, aside)
+    return Place(namespace, channel, key, part)
 
 
 def failure_of(session_id: str, error: Exception) -> Failure:

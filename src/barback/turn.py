@@ -36,6 +36,7 @@ from barback.errors import (
     StateTooLarge,
 )
 from barback.events import Event
+from barback.history import chunk_ids
 from barback.keeper import Guarded, LeaseKeeper
 from barback.operations import Operations, asked_of
 from barback.parking import Parking
@@ -77,6 +78,7 @@ class Turn(Guarded):
     - `impatient`: it does not wait for a session that another process holds.
     - `chunks`: parts of the history that are to be written before the session; `spent`: ids of
       those that go when it has been.
+    - `aside`: what was read could not be, and is kept aside with all its history.
     - `upkeep`: it tends the session, whatever state that is in; `tended`: what it writes then.
     """
 
@@ -90,6 +92,7 @@ class Turn(Guarded):
     failed = False
     held = False
     impatient = False
+    aside = False
     upkeep = False
     tended: Record | None = None
     chunks: Sequence[Chunk] = ()
@@ -168,9 +171,7 @@ class Turns:
         self._waits = Waits()
         self._handled: OrderedDict[tuple[str, str], None] = OrderedDict()
         self.lifetime = milliseconds(store.expires_in)
-        self.chunks: Chunks | None = None
-        if history is not None:
-            self.chunks = Chunks(store, states, self._operations, history, clock)
+        self.chunks = Chunks(store, states, self._operations, history, clock)
         commits = Commits if states.keys is None else SealingCommits
         self._commits = commits(
             store, states, self._operations, self.chunks, rules=rules, clock=clock
@@ -290,7 +291,7 @@ class Turns:
         try:
             record = self._commits.record_of(turn)
             if record is not None:
-                if turn.chunks and self.chunks is not None:
+                if turn.chunks:
                     await self.chunks.write(record, turn.chunks)
                 keep = queue.waiting(session_id) and self._may_hand_over(turn)
                 try:
@@ -329,7 +330,7 @@ class Turns:
             queue.leave(session_id)
         if not own:
             return Outcome.DUPLICATE
-        if turn.spent and self.chunks is not None:
+        if turn.spent:
             self.chunks.discard(turn.spent)
         return Outcome.FAILED if turn.failed else Outcome.COMMITTED
 
@@ -360,9 +361,11 @@ class Turns:
             yield turn
 
     async def destroy(self, turn: Turn) -> None:
-        """Remove what a turn has read, while it holds the session."""
+        """Remove what a turn has read, and its history, while it holds the session."""
         turn.lost = True  # the lease goes with the record, and is handed to nobody
         await self._operations.finish(self.store.destroy(turn.session_id, turn.lease))
+        if turn.record is not None and turn.record.history:
+            await self.chunks.remove(chunk_ids(turn.record))
 
     async def _abandon(self, turn: Turn, error: BaseException | None = None) -> None:
         """Write nothing; give the lease back, or hand it on with the record as it was read."""

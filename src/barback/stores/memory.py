@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from barback.errors import ConfigurationError
 from barback.options import count
-from barback.record import HISTORY
+from barback.record import HISTORY, parted
 from barback.stores import answers
 from barback.stores.base import ONE_YEAR, InstantStore, Lease, duration
 from barback.stores.local import LeaseTable
@@ -29,9 +29,10 @@ logger = logging.getLogger("barback")
 class MemorySessionStore(InstantStore):
     """Sessions in this process's memory; the default of every bot.
 
-    - `max_size`: how many sessions it keeps, 10,000 unless set. When there are more, the least
-      recently used is forgotten, but never one in use. `evictions` counts them, and the first is
-      logged as a warning.
+    - `max_size`: how many sessions it keeps, 10,000 unless set; each part of a history that is a
+      record of its own counts as one too. When there are more, the least recently used is
+      forgotten, but never one in use, nor a history before its session. `evictions` counts the
+      sessions, and the first is logged as a warning.
     - `expires_in`: minutes or a timedelta after a session's last activity; None is never.
 
     Durability: none. What it holds lives as long as this object; closing it does not empty it.
@@ -128,7 +129,7 @@ class MemorySessionStore(InstantStore):
         """Whether a record is in no turn, and no part of a history whose session is still there."""
         if record_id in self._leases:
             return False
-        session_id = self._records[record_id].address if f"{HISTORY}:" in record_id else None
+        session_id = self._records[record_id].address if _is_part(record_id) else None
         return session_id is None or session_id not in self._records
 
     def _evict(self, newest: str) -> None:
@@ -137,14 +138,36 @@ class MemorySessionStore(InstantStore):
         Where all are held, the store is over its size until a later commit finds one that is not.
         """
         while len(self._records) > self.max_size:
-            victim = next(filter(self._may_go, self._records), newest)
+            victim = self._least_recently_used(newest)
             if victim == newest:
                 return
             del self._records[victim]
-            self.evictions += 1
-            if self.evictions == 1:
-                logger.warning(
-                    "The memory store is full (%d sessions): it forgets the least recently used. "
-                    "Raise max_size, or use a store that keeps more.",
-                    self.max_size,
-                )
+            if not _is_part(victim):
+                self._count_eviction()
+
+    def _least_recently_used(self, newest: str) -> str:
+        """The first record that may go, or else the newest."""
+        passed: list[str] = []
+        victim = newest
+        for record_id in self._records:
+            if record_id == newest or self._may_go(record_id):
+                victim = record_id
+                break
+            if _is_part(record_id):
+                passed.append(record_id)
+        for record_id in passed:  # so that nobody comes upon it again soon
+            self._records.move_to_end(record_id)
+        return victim
+
+    def _count_eviction(self) -> None:
+        self.evictions += 1
+        if self.evictions == 1:
+            logger.warning(
+                "The memory store is full (%d sessions): it forgets the least recently used. "
+                "Raise max_size, or use a store that keeps more.",
+                self.max_size,
+            )
+
+
+def _is_part(record_id: str) -> bool:
+    return parted(record_id)[0] == HISTORY
