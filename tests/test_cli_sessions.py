@@ -17,7 +17,9 @@ import pytest
 
 from barback import FileSessionStore, Record, SQLiteSessionStore
 from barback.stores.local import leased
+from barback.stores.url import open_store
 from barback.testing.contract_tools import put
+from tests.histories import keeping, say
 from tests.test_cli import driver, environment
 
 if TYPE_CHECKING:
@@ -59,11 +61,15 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def sessions(
+def sessions(folder: Path, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    return barback(folder, "sessions", *arguments, **options)
+
+
+def barback(
     folder: Path, *arguments: str, driver: Path | None = None, **options: Any
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "barback", "sessions", *arguments],
+        [sys.executable, "-m", "barback", *arguments],
         **{"capture_output": True, "stdin": subprocess.DEVNULL, **options},
         text=True,
         check=False,
@@ -335,3 +341,22 @@ def test_what_is_kept_of_a_person_is_printed(folder: Path) -> None:
     nowhere = sessions(folder, "export-user", "tim", "--store", "sqlite:///nowhere.db")
     assert (nowhere.returncode, nowhere.stdout) == (1, "")
     assert "finds no file" in nowhere.stderr
+
+
+def test_a_history_is_printed_copied_and_forgotten_with_its_session(folder: Path) -> None:
+    url = f"sqlite:///{folder}/sessions.db"
+
+    async def fill() -> None:
+        async with keeping(open_store(url), namespace="shop") as bot:
+            await say(bot, "eve", range(100))
+
+    asyncio.run(fill())
+    copied = barback(folder, "store", "copy", "sqlite:///sessions.db", "sqlite:///copy.db")
+    assert copied.returncode == 0
+    for name in ("copy", "sessions"):
+        store = ("--store", f"sqlite:///{name}.db")
+        told = sessions(folder, "export-user", "test:eve", *store)
+        (session,) = json.loads(told.stdout)["sessions"]
+        assert [each["value"]["said"] for each in session["history"]] == [*map(str, range(100))]
+        assert sessions(folder, "forget", "test:eve", "--yes", *store).returncode == 0
+    assert not [each for each in content(folder) if each.endswith("eve")]

@@ -297,6 +297,8 @@ def _table(done: Migrated, seconds: float) -> str:
         ("gone meanwhile", done.gone),
         ("expired, or aside", done.skipped),
     ]
+    if done.parts:
+        rows.append(("parts of histories", done.parts))
     lines = [f"{what:<20}{number:>12,}" for what, number in rows]
     return "\n".join([*lines, f"{'seconds':<20}{seconds:>12,.1f}"])
 
