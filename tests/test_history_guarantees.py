@@ -1,4 +1,4 @@
-"""What is promised of states holds for histories: each event adds its entries once, or not at all."""
+"""What is promised of states holds for histories: an event adds its entries once, or not at all."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from barback.stores.local import leased
 from barback.stores.url import open_store
 from barback.testing.faults import Chances, FaultyStore
 from tests.every_store import SHARED, own_url
-from tests.histories import TIM, keeping, orphans, settled, values
+from tests.histories import keeping, orphans, settled, values
 from tests.scripted import event
 
 if TYPE_CHECKING:

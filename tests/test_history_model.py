@@ -1,4 +1,4 @@
-"""Whatever is added to a history, and whatever happens meanwhile, it is what a plain list would be."""
+"""Whatever is added to a history, and whatever happens meanwhile: it is what a list would be."""
 
 from __future__ import annotations
 
