@@ -430,7 +430,8 @@ async def test_a_page_asks_for_the_parts_it_needs_and_no_more() -> None:
     store = ScriptedStore()
     async with keeping(store) as bot:
         for begin in range(0, 400, 40):
-            await add(bot, *range(begin, begin + 40))
+            await add(bot, *("x" * 1000 for _ in range(begin, begin + 40)))
+        assert len(await parts(store)) == 10
         async with bot.conversation(TIM) as context:
             history = context.history
             for limit, before, count in (
@@ -444,7 +445,7 @@ async def test_a_page_asks_for_the_parts_it_needs_and_no_more() -> None:
                 store.calls.clear()
                 page = await history.page(limit, before=before)
                 last = 400 if before is None else before
-                assert [entry.value for entry in page] == [*range(max(0, last - limit), last)]
+                assert [entry.number for entry in page] == [*range(max(0, last - limit), last)]
                 assert store.calls.count("checkout") == count
             assert {*store.calls} <= {"checkout", "release"}
 
@@ -491,3 +492,54 @@ async def test_a_full_store_looks_at_no_part_of_a_history_again_and_again() -> N
         assert looked < 2000
         for number in range(1000, 1300):
             assert await values(bot, f"test:{number}") == ["a"]
+
+
+async def test_parts_become_large_so_that_a_record_names_few() -> None:
+    store = ScriptedStore()
+    async with keeping(store, history=History(keep=100_000)) as bot:
+        for number in range(3000):
+            await add(bot, f"{number} {'x' * (number % 300)}")
+        await settled(bot)
+        written = sum(len(record.state) for record, _ in store.commits)
+        kept = sum([len(record.state) async for record in store.all()])
+        assert written < 5 * kept
+        assert len(await parts(store)) < 20
+        assert await orphans(store) == set()
+        largest = max(len(record.encode()) for record, _ in store.commits if record.id == TIM)
+        assert largest < 12_000
+        assert [value.split()[0] for value in await values(bot)] == [*map(str, range(3000))]
+
+
+async def test_entries_are_added_also_where_the_last_part_is_missing() -> None:
+    store = MemorySessionStore()
+    async with keeping(store) as bot:
+        await add(bot, *range(40))
+        (part,) = await parts(store)
+        await store.destroy(part, None)
+        await add(bot, *range(40, 80))
+        async with bot.conversation(TIM) as context:
+            assert [entry.value for entry in await context.history.page(40)] == [*range(40, 80)]
+            with pytest.raises(SessionUnreadable):
+                await context.history.page(41)
+
+
+async def test_what_on_expired_adds_is_kept_with_a_session_that_goes_on(
+    store: LeasedStore,
+) -> None:
+    clock = Clock()
+    store.expires_in = timedelta(hours=1)
+    bot = keeping(store, clock=clock)
+
+    @bot.on_expired
+    async def remind(context: Context) -> None:
+        for number in range(40, 80):
+            context.history.append(number)
+        context.session.expire_in(timedelta(days=1))
+
+    async with store:
+        async with bot:
+            await add(bot, *range(40))
+            clock.advance(timedelta(hours=2))
+            assert await values(bot) == [*range(80)]
+            await settled(bot)
+            assert await orphans(store) == set()

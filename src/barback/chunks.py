@@ -14,9 +14,10 @@ from barback.errors import (
     SessionStoreUnavailable,
     SessionUnreadable,
 )
-from barback.history import Chunk, Kept, Ref
+from barback.history import Chunk, Kept, Log, Ref
 from barback.record import FORMAT_JSON, NEVER, Record, new_version
 from barback.stores.base import Lease
+from barback.tails import seal_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Sequence
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from barback.operations import Operations
     from barback.states import States
     from barback.stores.base import LeasedStore
+    from barback.turn import Turn
 
 __all__ = ["Chunks"]
 
@@ -68,14 +70,19 @@ class Chunks:
             found += await _together([self._read(session_id, ref) for ref in some])
         return found
 
-    async def write(self, record: Record, chunks: Sequence[Chunk]) -> None:
-        """Write chunks that a session's record is about to name.
+    async def pack(self, turn: Turn, record: Record, log: Log) -> Record:
+        """Write the tail of what a turn is about to commit into chunks: the record that names them.
 
         Raises `NotDone`, also where nobody knows whether one was written: nothing names it then.
         """
-        for begin in range(0, len(chunks), AT_ONCE):
-            some = chunks[begin : begin + AT_ONCE]
-            await _together([self._write(record, chunk) for chunk in some])
+        merged = log.to_merge()
+        try:
+            older = await self.read(record.id, merged)
+        except SessionUnreadable:
+            merged, older = [], []  # who reads it hears of that; to add to it goes on
+        await self._write_all(record, log.cut(older))
+        turn.spent = [*turn.spent, *(ref.id(record.id) for ref in merged)]
+        return msgspec.structs.replace(record, history=seal_log(self._states, log, record))
 
     async def rewrite(self, chunk_id: str, change: Callable[[Record], Record]) -> bool:
         """Put what `change` makes of a chunk's record in its place; False if it is not there.
@@ -113,6 +120,11 @@ class Chunks:
         """The same, but that nobody waits for it."""
         for chunk_id in chunk_ids:
             self._operations.start(self._store.destroy(chunk_id, None))
+
+    async def _write_all(self, record: Record, chunks: Sequence[Chunk]) -> None:
+        for begin in range(0, len(chunks), AT_ONCE):
+            some = chunks[begin : begin + AT_ONCE]
+            await _together([self._write(record, chunk) for chunk in some])
 
     async def _read(self, session_id: str, ref: Ref) -> list[Kept]:
         chunk_id = ref.id(session_id)

@@ -126,15 +126,17 @@ class Commits:
         return self._grown(turn, record) if draft.grows else record
 
     def _grown(self, turn: Turn, record: Record) -> Record:
-        """With what the turn has added to the history, of which some may go into chunks."""
+        """With what the turn has added to the history; if that is too much, `turn.log` has it."""
         history, draft, now = self._chunks.history, turn.draft, record.last_activity
         assert history is not None  # noqa: S101 - or else nothing could be added
         log = open_log(self._states, turn.kept)
         dropped = log.clear() if draft.cleared else []
         dropped += log.add(draft.appended, now, history)
-        turn.chunks = log.cut() if log.full() else ()
         if dropped:
             turn.spent = [*turn.spent, *(ref.id(record.id) for ref in dropped)]
+        if log.full():
+            turn.log = log
+            return record
         return msgspec.structs.replace(record, history=seal_log(self._states, log, record))
 
     def _tended(self, turn: Turn, tended: Record) -> Record:

@@ -9,6 +9,7 @@ history.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -21,16 +22,15 @@ from barback.state import decode_state, encode_state
 from barback.stores.base import duration, milliseconds
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from barback.record import Record
 
 __all__ = ["Chunk", "Entry", "History", "Log", "Ref", "chunk_ids"]
 
-TAIL_ENTRIES: Final = 32
-TAIL_BYTES: Final = 4096
-CHUNK_ENTRIES: Final = 256
-CHUNK_BYTES: Final = 64 * 1024
+TAIL: Final = 4096  # bytes of entries that rest in the session's record
+CHUNK: Final = 64 * 1024  # and in one of their own, if it is not a single one that has more
+LEAST: Final = 128  # for how many bytes an entry counts at least
 MOST: Final = 100_000  # entries of one session: the record names their chunks
 
 Kept = tuple[int, msgspec.Raw]
@@ -106,12 +106,16 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Ref(msgspec.Struct, frozen=True, array_like=True):
-    """A chunk, as a record knows it: the numbers of its entries, its key, the time of its last."""
+    """A chunk, as a record knows it.
+
+    The numbers of its entries, its key, the time of its last entry, and how much all of them are.
+    """
 
     first: int
     next: int
     key: int
     last_at: int
+    weight: int
 
     def id(self, session_id: str) -> str:
         """The id of the chunk's record."""
@@ -186,19 +190,37 @@ class Log(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     def full(self) -> bool:
         """Whether the tail has become so much that it is to be a chunk."""
-        size = sum(len(bytes(value)) for _, value in self.tail)
-        return len(self.tail) > TAIL_ENTRIES or size > TAIL_BYTES
+        return _weight(self.tail) > TAIL
 
-    def cut(self) -> list[Chunk]:
-        """Make chunks of the tail, and name them."""
-        chunks: list[Chunk] = []
-        number = self.next - len(self.tail)
-        for part in _parts(self.tail):
-            ref = Ref(number, number + len(part), new_version(), part[-1][0])
-            chunks.append(Chunk(ref, part))
-            self.chunks = [*self.chunks, ref]
-            number = ref.next
+    def to_merge(self) -> list[Ref]:
+        """The last chunks, if they are no more than what they are to be one chunk with.
+
+        So there are never many small ones: an entry is written anew some four times, and then no
+        more; and what a record has to name is small beside what it names.
+        """
+        weight, count = _weight(self.tail), 0
+        for ref in reversed(self.chunks):
+            if ref.weight > weight or weight + ref.weight > CHUNK:
+                break
+            weight += ref.weight
+            count += 1
+        return self.chunks[len(self.chunks) - count :]
+
+    def cut(self, older: Sequence[list[Kept]]) -> list[Chunk]:
+        """Make chunks of the tail, and of the entries of the last chunks; name these instead."""
+        entries = [*chain.from_iterable(older), *self.tail]
+        self.chunks = self.chunks[: len(self.chunks) - len(older)]
         self.tail = []
+        number = self.next - len(entries)
+        if not self.chunks and number < self.first:
+            del entries[: self.first - number]
+            number = self.first
+        chunks: list[Chunk] = []
+        for part in _parts(entries):
+            ref = Ref(number, number + len(part), new_version(), part[-1][0], _weight(part))
+            chunks.append(Chunk(ref, part))
+            number = ref.next
+        self.chunks = [*self.chunks, *(chunk.ref for chunk in chunks)]
         return chunks
 
 
@@ -224,17 +246,23 @@ class Chunk(msgspec.Struct, frozen=True):
     entries: list[Kept]
 
 
-def _parts(tail: list[Kept]) -> list[list[Kept]]:
+def _parts(entries: list[Kept]) -> list[list[Kept]]:
     """The entries, in order, in parts that are not too large."""
-    parts: list[list[Kept]] = [[]]
-    size = 0
-    for kept in tail:
-        size += len(bytes(kept[1]))
-        if parts[-1] and (len(parts[-1]) == CHUNK_ENTRIES or size > CHUNK_BYTES):
+    parts: list[list[Kept]] = []
+    weight = CHUNK
+    for kept in entries:
+        own = _weight([kept])
+        if weight + own > CHUNK:
             parts.append([])
-            size = len(bytes(kept[1]))
+            weight = 0
         parts[-1].append(kept)
+        weight += own
     return parts
+
+
+def _weight(entries: Iterable[Kept]) -> int:
+    """What entries count for: their bytes, and the shortest as some all the same."""
+    return sum(max(LEAST, len(bytes(value))) for _, value in entries)
 
 
 _encoder = msgspec.json.Encoder()

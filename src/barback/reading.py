@@ -104,7 +104,10 @@ class Reading:
         error = await self._attempt(ending, self._on_expired)
         if error is not None:
             self._look_at(ending, error)
+        chunks = turn.turns.chunks
         left = self._commits.revived(ending) or self._commits.over(record)
+        if ending.log is not None:
+            left = await chunks.pack(ending, left, ending.log)
         try:
             await self._operations.finish(self._store.commit(left, turn.lease, keep=True))
         except CommitUnknown as unknown:
@@ -115,8 +118,7 @@ class Reading:
             raise SessionStoreUnavailable(
                 message, session_id=turn.session_id, store=self._store.name
             ) from unknown
-        if not left.history:
-            turn.turns.chunks.discard(chunk_ids(record))
+        chunks.discard(ending.spent if left.history else chunk_ids(record))
         turn.record = left
         turn.lease.version = left.version
         return left

@@ -52,7 +52,7 @@ from barback.waits import Waits
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-    from barback.history import Chunk, History
+    from barback.history import History, Log
 
 __all__ = ["Outcome", "Turn", "Turns"]
 
@@ -76,8 +76,8 @@ class Turn(Guarded):
     - `state`: what is to be written, None if that is what was read.
     - `held`: it is around code of the caller's own, rather than a handler.
     - `impatient`: it does not wait for a session that another process holds.
-    - `chunks`: parts of the history that are to be written before the session; `spent`: ids of
-      those that go when it has been.
+    - `log`: its history, if some of that is to be written into chunks before the session is;
+      `spent`: ids of chunks that go when it has been.
     - `aside`: what was read could not be, and is kept aside with all its history.
     - `upkeep`: it tends the session, whatever state that is in; `tended`: what it writes then.
     """
@@ -95,7 +95,7 @@ class Turn(Guarded):
     aside = False
     upkeep = False
     tended: Record | None = None
-    chunks: Sequence[Chunk] = ()
+    log: Log | None = None
     spent: Sequence[str] = ()
 
     def __init__(  # noqa: PLR0913, PLR0917 - it is made in two places
@@ -291,8 +291,8 @@ class Turns:
         try:
             record = self._commits.record_of(turn)
             if record is not None:
-                if turn.chunks:
-                    await self.chunks.write(record, turn.chunks)
+                if turn.log is not None:
+                    record = await self.chunks.pack(turn, record, turn.log)
                 keep = queue.waiting(session_id) and self._may_hand_over(turn)
                 try:
                     if self._instant is not None:
