@@ -52,7 +52,8 @@ class Upkeep(ABC):
         Each in a turn of its own, as an event would migrate it, but that no time of the session
         moves: to be migrated is no activity. A session that cannot be migrated is left as it is,
         and counted; `on_unreadable` is not called. Sessions that have expired, and records that are
-        kept aside, are left alone.
+        kept aside, are left alone. What is encrypted with another key than the current one, or is
+        not encrypted and should be, is encrypted anew, histories as well.
 
         - `dry_run`: read the sessions, migrate copies of them, and write nothing.
         - `on_progress`: called after each session with the counts so far, in one object that goes
@@ -113,7 +114,8 @@ class Upkeep(ABC):
         Its `sessions` are a list of dicts: id, times (ISO 8601, UTC), schema, users, address, and
         the state as it was kept. Of sessions that others share only the id and the times are told,
         unless `include_shared`: the rest may be about others. `unreadable` tells of records that
-        cannot be read, and may be the person's. No lease is taken.
+        cannot be read, and may be the person's. `history` are a session's entries. No lease is
+        taken, but of sessions with older entries, for as long as these are read.
         """
         from barback.people import Person, export  # noqa: PLC0415 - as above
 
