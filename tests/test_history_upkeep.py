@@ -543,3 +543,22 @@ async def test_what_on_expired_adds_is_kept_with_a_session_that_goes_on(
             assert await values(bot) == [*range(80)]
             await settled(bot)
             assert await orphans(store) == set()
+
+
+async def test_a_record_kept_aside_whose_history_cannot_be_read_is_told() -> None:
+    store = MemorySessionStore()
+    async with keeping(store) as bot:
+        await say(bot, "tim", range(100))
+        await say(bot, "ann", range(100))
+        await store.destroy(TIM, None)
+        broken = msgspec.structs.replace(
+            store._records["test:ann"], id="unreadable:1f:test:ann", history=b'{"tail":1}'
+        )
+        store._records[broken.id] = broken
+        with pytest.raises(SessionUnreadable):
+            await remove_orphans(store, "", LATE)
+        done = await bot.forget(TIM)
+        assert [failure.session_id for failure in done.failed] == [broken.id]
+        await store.destroy(broken.id, None)
+        assert (await bot.forget(TIM)).complete
+        assert await orphans(store) == set()

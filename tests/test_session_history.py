@@ -23,6 +23,7 @@ from barback import (
     NotDone,
     Outcome,
     SessionUnreadable,
+    StateTooLarge,
     StateValueError,
     TurnEnded,
 )
@@ -261,6 +262,7 @@ async def test_a_commit_that_is_refused_after_its_chunks_leaves_the_history_as_i
         store.script("commit", "ok", "lost")
         with pytest.raises(LeaseLost):
             await add(bot, *range(20, 60))
+        await store.inner.release(TIM, store.commits[-1][1])  # which ends by itself
         assert await values(bot) == [*range(20)]
 
 
@@ -404,3 +406,18 @@ async def test_a_bot_without_one_says_so() -> None:
     async with Bot() as bot, bot.conversation(TIM) as context:
         with pytest.raises(ConfigurationError, match=r"history=History"):
             context.history.append("a")
+
+
+async def test_an_entry_is_no_larger_than_a_state_may_be() -> None:
+    async with keeping(max_state_size=1000, warn_state_size=1000) as bot:
+        async with bot.conversation(TIM) as context:
+            context.history.append("x" * 998)
+            with pytest.raises(StateTooLarge, match="1,001 bytes"):
+                context.history.append("x" * 999)
+        assert await values(bot) == ["x" * 998]
+
+
+async def test_a_turn_that_adds_far_too_many_is_quick() -> None:
+    async with keeping(history=History(keep=1000)) as bot:
+        await add(bot, *range(200_000))
+        assert await values(bot) == [*range(199_000, 200_000)]

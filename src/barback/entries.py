@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
-from barback.errors import ConfigurationError
+from barback.errors import ConfigurationError, StateTooLarge
 from barback.history import Entry, History, Kept, Log, Ref
 from barback.options import count
 from barback.tails import open_log
@@ -44,10 +44,18 @@ class Entries:
         """Add an entry, of this moment.
 
         A copy is kept: what is changed in `value` afterwards is not seen. Raises `StateValueError`
-        for what a session cannot keep, with its path.
+        for what a session cannot keep, with its path; `StateTooLarge` for one entry that is larger
+        than a state may be.
         """
-        draft = self._open()
-        encoded = self._history.encode(value, self._turn.session_id)
+        draft, session_id = self._open(), self._turn.session_id
+        encoded = self._history.encode(value, session_id)
+        limit = self._turn.turns.rules.state_limit
+        if len(encoded) > limit:
+            message = (
+                f"An entry for the history of session {session_id!r} is of {len(encoded):,} bytes, "
+                f"and may have {limit:,}. Keep less in it, or raise the bot's max_state_size."
+            )
+            raise StateTooLarge(message, session_id=session_id)
         if draft.appended:
             cast("list[bytes]", draft.appended).append(encoded)
         else:

@@ -170,9 +170,10 @@ class Log(msgspec.Struct, kw_only=True, omit_defaults=True):
         dropped, self.chunks = self.chunks[:going], self.chunks[going:]
         if not self.chunks:
             number = self.next - len(self.tail)
-            while self.tail and (number < self.first or self.tail[0][0] < since):
-                del self.tail[0]
-                number += 1
+            going = max(0, self.first - number)
+            while going < len(self.tail) and self.tail[going][0] < since:
+                going += 1
+            del self.tail[:going]
         begins = self.chunks[0].first if self.chunks else self.next - len(self.tail)
         self.first = max(self.first, begins)
         return dropped

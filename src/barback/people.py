@@ -14,6 +14,7 @@ from barback.errors import (
     ConfigurationError,
     LeaseLost,
     SessionStoreUnavailable,
+    SessionUnreadable,
 )
 from barback.history import chunk_ids
 from barback.orphans import kept_aside, named
@@ -217,7 +218,11 @@ async def _forget_parts(
     Most are gone with these. Others are nobody's: a process was killed before they were. And others
     are of a session in which more people are, and which the person was taken out of.
     """
-    aside = await kept_aside(tender.turns.store, tender.prefix)
+    try:
+        aside = await kept_aside(tender.turns.store, tender.prefix)
+    except SessionUnreadable as error:  # what it names, nobody knows, and may not be removed
+        done.failed.append(failure_of(tender.shown(error.session_id or ""), error))
+        return
     for session_id, of_person in parts.items():
         try:
             async with tender.turns.tend(session_id) as turn:
