@@ -43,6 +43,13 @@ if TYPE_CHECKING:
 LATE = 1 << 60  # a time that all is before
 
 
+@dataclass
+class Strict:
+    """States that the others do not fit."""
+
+    name: str = ""
+
+
 @pytest.fixture(params=["memory", *SHARED])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     kind: str = request.param
@@ -181,14 +188,9 @@ async def test_those_of_a_session_that_cannot_be_read_stay() -> None:
 
 async def test_those_of_a_record_that_is_kept_aside_stay(store: LeasedStore) -> None:
     async with store:
-
-        @dataclass
-        class Other:
-            name: str = ""
-
         async with keeping(store, initial_state={"n": 1}) as bot:
             await add(bot, *range(100))
-        bot = keeping(store, initial_state=Other)
+        bot = keeping(store, initial_state=Strict)
 
         @bot.on_unreadable
         async def begin_anew(error: SessionUnreadable) -> bool:
@@ -562,3 +564,37 @@ async def test_a_record_kept_aside_whose_history_cannot_be_read_is_told() -> Non
         await store.destroy(broken.id, None)
         assert (await bot.forget(TIM)).complete
         assert await orphans(store) == set()
+
+
+async def test_a_session_that_is_destroyed_for_all_takes_parts_from_before_the_person(
+    store: LeasedStore,
+) -> None:
+    async with store:
+        async with keeping(store, scope="conversation") as bot:
+            await say(bot, "ann", range(50), conversation="g")
+            await say(bot, "tim", ["late"], conversation="g")
+            assert (await bot.forget(TIM, shared="destroy")).destroyed == ["test:g/"]
+            assert await records(store) == []
+
+
+async def test_a_session_that_expired_and_cannot_be_read_keeps_its_parts_aside() -> None:
+    clock, store = Clock(), MemorySessionStore(expires_in=60)
+    async with keeping(store, initial_state={"n": 1}, clock=clock) as bot:
+        await add(bot, *range(100))
+    clock.advance(timedelta(hours=2))
+    bot = keeping(store, initial_state=Strict, clock=clock)
+
+    @bot.on_unreadable
+    async def begin_anew(error: SessionUnreadable) -> bool:
+        return True
+
+    @bot.on_expired
+    async def goodbye(context: Context) -> None:
+        raise AssertionError
+
+    async with bot:
+        await add(bot, "new")
+        await settled(bot)
+        assert await values(bot) == ["new"]
+    assert len(await parts(store)) == 1
+    assert await orphans(store) == set()
