@@ -326,7 +326,7 @@ async def test_all_is_encrypted_with_the_new_key_so_that_the_old_one_can_go(
             assert (would.migrated, would.parts) == (2, 1)
             done = await bot.migrate_sessions()
             assert (done.migrated, done.parts, done.failed) == (2, 1, 0)
-            assert str(done) == "2 migrated, 1 parts of histories"
+            assert str(done) == "2 migrated, 1 part of histories"
             again = await bot.migrate_sessions()
             assert (again.current, again.migrated, again.parts) == (2, 0, 0)
             keys.remove("one")

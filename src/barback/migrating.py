@@ -83,7 +83,7 @@ class Migrated(msgspec.Struct, kw_only=True):
             if number:
                 parts.append(f"{number:,} {name}")
         if self.parts:
-            parts.append(f"{self.parts:,} parts of histories")
+            parts.append(f"{self.parts:,} part{'' if self.parts == 1 else 's'} of histories")
         return ", ".join(parts)
 
 
