@@ -119,6 +119,7 @@ def test_what_is_marked_for_another_plugin_is_left_to_it(
             config.addinivalue_line("markers", "{marker}: theirs")
         """
     )
+    pytester.makeini(f"[pytest]\naddopts = -p no:{marker}\n")  # it may be installed here
     outcomes, lines = outcomes_of(
         pytester,
         f"""
