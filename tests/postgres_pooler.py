@@ -238,12 +238,14 @@ class Side(asyncio.Protocol):
         self.proxy = proxy
         self.is_client = False
         self.was_told = True
+        self.early = b""  # Pythons before 3.11.5 read on though reading is paused at the beginning
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
         if self.is_client:
             self.proxy.connect(self)
+        transport.write(self.early)
 
     def data_received(self, data: bytes) -> None:
         proxy = self.proxy
@@ -257,7 +259,9 @@ class Side(asyncio.Protocol):
 
     def deliver(self, data: bytes) -> None:
         self.was_told = True
-        if not self.transport.is_closing():
+        if not hasattr(self, "transport"):
+            self.early += data
+        elif not self.transport.is_closing():
             self.transport.write(data)
 
     def connection_lost(self, error: Exception | None) -> None:

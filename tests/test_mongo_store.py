@@ -33,7 +33,7 @@ from barback.errors import (
     SessionTooNew,
     SessionUnreadable,
 )
-from barback.record import Record
+from barback.record import FORMATS, Record
 from barback.state import encode_state
 from barback.stores.base import GRACE, Lease, LeasedStore, SessionStore
 from barback.stores.mongo import MongoSessionStore
@@ -217,7 +217,7 @@ async def test_a_state_of_another_format_rests_as_binary(
 ) -> None:
     envelope = bytes(range(256))
     async with store:
-        await put(store, state=envelope, format=3)
+        await put(store, state=envelope, format=max(FORMATS) + 1)
         for _ in range(2):  # and holds no lease
             with pytest.raises(SessionTooNew):
                 await store.checkout(TIM, lease_on())

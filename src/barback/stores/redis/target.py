@@ -176,15 +176,17 @@ class Target:
 
     def _read_address(self, kind: str, rest: str) -> str:
         """Take the hosts, and the service, out of a URL; what is left of its path is returned."""
+        # By hand: Python's own parser takes no list of hosts that has an IPv6 address in it.
+        authority, ends = _partition_at(rest, "/?#")
+        hosts = authority.rpartition("@")[2].split(",")
         try:
-            parts = urlsplit(f"//{rest}")
-            hosts = parts.netloc.rpartition("@")[2].split(",")
             if kind:
                 port = SENTINEL_PORT if kind == "sentinel" else 6379
                 self.addresses = [_address(host, port) for host in hosts]
         except ValueError:
             raise _cannot(UNREADABLE) from None
-        path = parts.path.removeprefix("/")
+        path, ends = _partition_at(ends, "?#")
+        path = path.removeprefix("/")
         if kind == "sentinel":
             service, _, path = path.partition("/")
             self.service = unquote(service)
@@ -192,7 +194,7 @@ class Target:
                 raise _cannot("a Sentinel URL names its service: redis+sentinel://host/service")
             if "@" in service:  # a user or a password with a slash in it
                 raise _cannot(UNREADABLE)
-        if parts.fragment or (path and not path.isdecimal()):
+        if "#" in ends or (path and not path.isdecimal()):
             raise _cannot(UNREADABLE)
         return f"/{path}" if path else ""
 
@@ -246,6 +248,12 @@ async def _is_primary(connection: Any) -> bool:
         raise
     await connection.disconnect(nowait=True)
     return False
+
+
+def _partition_at(text: str, signs: str) -> tuple[str, str]:
+    """The text before the first of some signs, and the rest, which begins with it."""
+    end = min((at for at in map(text.find, signs) if at >= 0), default=len(text))
+    return text[:end], text[end:]
 
 
 def _address(text: str, port: int) -> Address:
