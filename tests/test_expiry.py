@@ -490,13 +490,14 @@ async def test_closing_waits_for_one_that_runs_and_begins_no_more() -> None:
     assert 1 <= len(world.ended) <= 20
 
 
-async def test_sessions_of_another_namespace_are_not_its_own() -> None:
+@pytest.mark.parametrize("namespace", ["own", ""])
+async def test_sessions_of_another_namespace_are_not_its_own(namespace: str) -> None:
     store = MemorySessionStore()
     other = World(store, namespace="other")
     async with other.running() as bot:
         for number in range(150):  # more than are looked at at once
             await bot.handle(event(f"user{number}"))
-    world = World(store, namespace="own")
+    world = World(store, namespace=namespace)
     world.bot.on_expired(world.note)
     world.clock = other.clock
     world.bot._clock = other.clock
@@ -504,6 +505,7 @@ async def test_sessions_of_another_namespace_are_not_its_own() -> None:
         await bot.handle(event())
         world.advance(minutes=61)
         await world.all_ended(1)
+        await asyncio.sleep(1.2)  # it looks every second
     assert world.ended == [("test:tim", 1)]
 
 

@@ -12,6 +12,7 @@ from barback.errors import BarbackError, ListingUnsupported, NotDone, SessionBus
 from barback.events import Event
 from barback.record import FORMAT_OVER
 from barback.sweeper import remove
+from barback.tending import is_own
 from barback.turn import Turn, Turns
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class Expirer:
 
     async def _end_all(self, due: list[Record]) -> int:
         """Run a turn of each that is this bot's; how many are done with."""
-        own = [record for record in due if record.id.startswith(self._prefix)]
+        own = [record for record in due if is_own(record.id, self._prefix)]
         random.shuffle(own)  # other processes look at the same
         return sum(await asyncio.gather(*map(self._end, own)))
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from barback.states import States
     from barback.stores.base import LeasedStore
 
-__all__ = ["Failure", "Place", "Tender", "failure_of", "place_of", "turns_on"]
+__all__ = ["Failure", "Place", "Tender", "failure_of", "is_own", "place_of", "turns_on"]
 
 SIDE_BY_SIDE: Final = 64
 """Sessions under way at once: they share trips where the store can, and bound the memory."""
@@ -101,8 +101,7 @@ class Tender:
         records = self.turns.store.all(self.prefix or "")
         async with aclosing(records) if isinstance(records, AsyncGenerator) else nullcontext():
             async for record in records:
-                # Without a namespace, the prefix is that of every other bot too.
-                if self.prefix is None or not place_of(self.shown(record.id)).namespace:
+                if self.prefix is None or is_own(record.id, self.prefix):
                     yield record
 
 
@@ -125,6 +124,14 @@ def place_of(record_id: str) -> Place:
     channel, _, key = session_id.partition(":")
     namespace, _, channel = channel.rpartition("/")
     return Place(namespace, channel, key, part)
+
+
+def is_own(record_id: str, prefix: str) -> bool:
+    """Whether a record is of the bot before whose ids in the store stands `prefix`.
+
+    That of a bot without a namespace, "", stands before the ids of every other as well.
+    """
+    return record_id.startswith(prefix) and not place_of(record_id.removeprefix(prefix)).namespace
 
 
 def failure_of(session_id: str, error: Exception) -> Failure:
