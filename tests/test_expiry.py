@@ -25,6 +25,7 @@ from barback import (
     SessionBusy,
     SessionStore,
     SessionStoreUnavailable,
+    expirer,
 )
 from barback.record import FORMAT_OVER
 from barback.stores.local import leased
@@ -507,6 +508,26 @@ async def test_sessions_of_another_namespace_are_not_its_own(namespace: str) -> 
         await world.all_ended(1)
         await asyncio.sleep(1.2)  # it looks every second
     assert world.ended == [("test:tim", 1)]
+
+
+async def test_one_that_cannot_be_read_is_not_tried_and_told_each_second(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newer = World(MemorySessionStore(), schema_version=1)
+    async with newer.running() as bot:
+        await bot.handle(event())
+    world = World(newer.store)
+    world.bot.on_expired(world.note)
+    told = "on_expired of session 'test:tim' is put off"
+    world.advance(minutes=61)
+    async with world.running():
+        await until(lambda: told in caplog.text)
+        await asyncio.sleep(2.4)  # it looks every second
+        assert caplog.text.count(told) == 1
+    monkeypatch.setattr(expirer, "AGAIN", 0.5)
+    async with world.running():
+        await until(lambda: caplog.text.count(told) == 3)
+    assert world.ended == []
 
 
 class FourMethods(SessionStore):

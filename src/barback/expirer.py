@@ -8,7 +8,13 @@ import random
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from barback.errors import BarbackError, ListingUnsupported, NotDone, SessionBusy
+from barback.errors import (
+    BarbackError,
+    ListingUnsupported,
+    NotDone,
+    SessionBusy,
+    SessionUnreadable,
+)
 from barback.events import Event
 from barback.record import FORMAT_OVER
 from barback.sweeper import remove
@@ -29,6 +35,7 @@ SHARE: Final = 20  # and so many times as long as a look took: a store without a
 PAGE: Final = 100
 LARGEST_PAGE: Final = 10_000
 AT_ONCE: Final = 16
+AGAIN: Final = 60.0  # seconds until one that could not be read is tried again, and told of again
 
 
 class Expirer:
@@ -44,6 +51,7 @@ class Expirer:
         self._prefix = prefix
         self._stopped = asyncio.Event()
         self._places = asyncio.Semaphore(AT_ONCE)
+        self._unreadable: dict[str, float] = {}  # until when, by the loop's time
         self._task = asyncio.create_task(self._look_on())
 
     def stop(self) -> None:
@@ -84,7 +92,13 @@ class Expirer:
 
     async def _end_all(self, due: list[Record]) -> int:
         """Run a turn of each that is this bot's; how many are done with."""
-        own = [record for record in due if is_own(record.id, self._prefix)]
+        now = asyncio.get_running_loop().time()
+        self._unreadable = {each: at for each, at in self._unreadable.items() if at > now}
+        own = [
+            record
+            for record in due
+            if is_own(record.id, self._prefix) and record.id not in self._unreadable
+        ]
         random.shuffle(own)  # other processes look at the same
         return sum(await asyncio.gather(*map(self._end, own)))
 
@@ -103,6 +117,9 @@ class Expirer:
             except SessionBusy:
                 return False  # somebody is about it
             except (NotDone, BarbackError) as error:
+                if isinstance(error, SessionUnreadable):  # of newer code, say: that may stay so
+                    loop = asyncio.get_running_loop()
+                    self._unreadable[record.id] = loop.time() + AGAIN
                 logger.warning("on_expired of session %r is put off: %s", record.id, error)
                 return False
             except Exception:
