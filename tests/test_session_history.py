@@ -395,11 +395,18 @@ async def test_it_is_encrypted_with_the_state(store: LeasedStore) -> None:
         {"keep_for": 0},
         {"keep_for": "day"},
         {"of": int},
+        {"of": 5},
     ],
 )
 def test_what_a_history_cannot_be_is_refused(wrong: Any) -> None:
     with pytest.raises(ConfigurationError):
         History(**wrong)
+
+
+@pytest.mark.parametrize("wrong", [True, 500, History])
+def test_what_is_no_history_is_refused_when_the_bot_is_made(wrong: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"history must be a barback\.History"):
+        Bot(history=wrong)
 
 
 async def test_a_bot_without_one_says_so() -> None:

@@ -190,7 +190,7 @@ class Bot(Handlers[S], Upkeep):
         self._key = key_function(scope)
         self._prefix = f"{check_name(namespace, 'namespace')}/" if namespace else ""
         self._clock = clock
-        self._history = history
+        self._history = _checked_history(history)
         self._channels: dict[str, Channel] = {}
         for channel in channels:
             self.add_channel(channel)
@@ -454,6 +454,13 @@ def _leased(store: SessionStore | LeasedStore | str | None) -> LeasedStore:
         f"{type(store).__name__}. Derive your driver from barback.SessionStore."
     )
     raise ConfigurationError(message)
+
+
+def _checked_history(history: History | None) -> History | None:
+    if history is not None and not isinstance(history, History):
+        message = f"history must be a barback.History(...), not {history!r}."
+        raise ConfigurationError(message)
+    return history
 
 
 def _keys(keys: Keys) -> Keys:

@@ -6,8 +6,9 @@ TypedDicts (`plain`), and pydantic's models (`models`).
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_origin
 
+from barback.errors import ConfigurationError
 from barback.shapes.base import Shape
 
 __all__ = ["Shape", "shape_of"]
@@ -20,6 +21,9 @@ def shape_of(kind: type[S]) -> Shape[S]:
 
     pydantic is imported for a type of its own only.
     """
+    if not isinstance(get_origin(kind) or kind, type):
+        message = f"The type of a state is a class, not {type(kind).__name__}."
+        raise ConfigurationError(message)
     shape: Shape[Any]
     if hasattr(kind, "__pydantic_validator__"):
         from barback.shapes.models import ModelShape  # noqa: PLC0415 - only whose has it installed
