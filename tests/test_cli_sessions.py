@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from barback import FileSessionStore, Record, SQLiteSessionStore
+from barback import FileSessionStore, Keys, Record, SQLiteSessionStore
 from barback.stores.local import leased
 from barback.stores.url import open_store
 from barback.testing.contract_tools import put
@@ -360,3 +360,37 @@ def test_a_history_is_printed_copied_and_forgotten_with_its_session(folder: Path
         assert [each["value"]["said"] for each in session["history"]] == [*map(str, range(100))]
         assert sessions(folder, "forget", "test:eve", "--yes", *store).returncode == 0
     assert not [each for each in content(folder) if each.endswith("eve")]
+
+
+def test_what_is_encrypted_is_printed_with_the_bots_keys(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, other = Keys.generate(), Keys.generate()
+    for name, text in (("bot.keys", f"new={other}\nold={key}"), ("wrong.keys", f"new={other}")):
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o600)
+
+    async def fill() -> None:
+        store = open_store(f"sqlite:///{folder}/sessions.db")
+        async with keeping(store, encryption=Keys({"old": key})) as bot:
+            await say(bot, "eve", range(100))
+
+    asyncio.run(fill())
+    command = ("export-user", "eve", "--store", "sqlite:///sessions.db")
+
+    def told_with(*options: str) -> tuple[int, Any]:
+        told = sessions(folder, *command, *options)
+        return told.returncode, json.loads(told.stdout)["sessions"][0]
+
+    for more, why in (((), "has no keys"), (("--keys", "wrong.keys"), "there are only 'new'")):
+        status, session = told_with(*more)
+        assert (status, session["state"]) == (1, None)
+        assert why in session["error"]
+    nowhere = sessions(folder, *command, "--keys", "no.keys")
+    assert (nowhere.returncode, nowhere.stdout) == (2, "")
+    found = told_with("--keys", "bot.keys")
+    monkeypatch.setenv("BARBACK_KEYS", f"old={key}")
+    assert found == told_with()
+    status, session = found
+    assert (status, session["state"]) == (0, {})
+    assert [each["value"]["said"] for each in session["history"]] == [*map(str, range(100))]

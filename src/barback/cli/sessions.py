@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import os
 import sys
 import time
 from contextlib import asynccontextmanager
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
 
     from barback.bot import Bot
+    from barback.encryption import Keys
     from barback.people import Shared
     from barback.scope import Scope
     from barback.stores.base import LeasedStore, SessionStore
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 __all__ = ["sessions"]
 
 SCOPES: Final = ("member", "conversation", "user", "thread")
+VARIABLE: Final = "BARBACK_KEYS"
 SHARED: Final = ("leave_out", "destroy", "keep")
 
 store_option = click.option("--store", "url", required=True, metavar="URL", help="The store.")
@@ -57,6 +60,13 @@ scope_option = click.option(
     default="member",
     show_default=True,
     help="The bot's: whose a session is that no event has changed.",
+)
+keys_option = click.option(
+    "--keys",
+    "keys_file",
+    metavar="FILE",
+    help="The file of the bot's keys, where states are encrypted. Those in the variable "
+    "BARBACK_KEYS unless given, if that is set.",
 )
 
 
@@ -163,7 +173,7 @@ def forget_command(  # noqa: PLR0913 - options, by keyword
         progress = _progress()
 
         async def work() -> None:
-            async with _tender(store, namespace) as tender:
+            async with _tender(store, namespace, _states()) as tender:
                 await forget(
                     tender,
                     person,
@@ -196,22 +206,31 @@ def forget_command(  # noqa: PLR0913 - options, by keyword
     is_flag=True,
     help="Also the state and the people of sessions that others share.",
 )
-def export_user(
-    user: str, url: str, *, namespace: str | None, scope: Scope, include_shared: bool
+@keys_option
+def export_user(  # noqa: PLR0913 - options, by keyword
+    user: str,
+    url: str,
+    *,
+    namespace: str | None,
+    scope: Scope,
+    include_shared: bool,
+    keys_file: str | None,
 ) -> int:
     """Print, as JSON, all that is kept of a person.
 
     USER is as for forget. Of sessions that others share only the id and the times are told, unless
-    it is said otherwise. States are as they were kept, whatever their version.
+    it is said otherwise. States are as they were kept, whatever their version; with the bot's keys,
+    those that are encrypted are read as well.
 
     The exit status is 0 if all could be read; 1 if something could not.
     """
     person, store = Person.of(user, scope), open_store(url)
+    states = _states(_keys(keys_file))
     found: dict[str, Any] = {}
 
     async def work() -> None:
-        async with _tender(store, namespace) as tender:
-            found.update(await export(tender, person, _states(), include_shared=include_shared))
+        async with _tender(store, namespace, states) as tender:
+            found.update(await export(tender, person, states, include_shared=include_shared))
 
     failure = _carried_out(work(), None)
     if failure is not None:
@@ -239,19 +258,30 @@ def _store_for(bot: Bot[Any], url: str | None) -> SessionStore | LeasedStore | N
 
 @asynccontextmanager
 async def _tender(
-    store: SessionStore | LeasedStore, namespace: str | None
+    store: SessionStore | LeasedStore, namespace: str | None, states: States
 ) -> AsyncIterator[Tender]:
-    """Who goes over a store with no bot: states are not looked at."""
+    """Who goes over a store with no bot."""
     prefix = namespace
     if namespace:
         prefix = f"{check_name(namespace, 'namespace')}/"
     await store.must_exist()
-    async with turns_on(leased(store), _states(), Rules(), time.time) as turns:
+    async with turns_on(leased(store), states, Rules(), time.time) as turns:
         yield Tender(turns, prefix, time.time)
 
 
-def _states() -> States:
-    return States(InitialState(None))
+def _states(keys: Keys | None = None) -> States:
+    return States(InitialState(None), keys=keys)
+
+
+def _keys(file: str | None) -> Keys | None:
+    """The bot's keys, to read with: what was plain before there were keys is read too."""
+    if file is None and VARIABLE not in os.environ:
+        return None
+    from barback.encryption import Keys  # noqa: PLC0415 - it needs an extra
+
+    if file is None:
+        return Keys.from_environment(VARIABLE, accept_plain=True)
+    return Keys.from_file(file, accept_plain=True)
 
 
 def _progress() -> Progress:
