@@ -186,6 +186,20 @@ async def test_a_migration_that_fails_leaves_the_session_as_it_is() -> None:
         assert record(store) == before
 
 
+async def test_a_migration_that_forgets_to_return_is_told_so() -> None:
+    store = MemorySessionStore()
+    async with first(store) as bot:
+        await bot.handle(event())
+    bot = Bot(schema_version=2, session_store=store)
+    bot.migrate(1)(lambda state: state.update(n=1))  # type: ignore[arg-type,return-value]
+    bot.on_event(lambda_that_never_runs)
+    async with bot:
+        with pytest.raises(
+            MigrationFailed, match=r"It returned NoneType, not the newer state, a dict\. It is left"
+        ):
+            await bot.handle(event())
+
+
 async def lambda_that_never_runs(context: Context[Any]) -> None:
     raise AssertionError
 

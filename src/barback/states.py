@@ -13,6 +13,7 @@ from barback.errors import (
     KeyMissing,
     MigrationFailed,
     SessionTooNew,
+    StateValueError,
 )
 from barback.record import FORMAT_JSON, FORMAT_OVER, FORMAT_SEALED
 from barback.state import decode_state, encode_state
@@ -147,12 +148,20 @@ class States:
                 )
                 raise MigrationFailed(message, session_id=record.id)
             try:
-                state = decode_state(encode_state(migrate(state)), record.id)
+                state = decode_state(encode_state(_returned(migrate(state))), record.id)
             except Exception as error:
-                told = f": {error}" if isinstance(error, BarbackError) else ""
+                told = f": {str(error).rstrip('.')}" if isinstance(error, BarbackError) else ""
                 message = (
                     f"The migration of session {record.id!r} from version {version} failed with "
                     f"{type(error).__name__}{told}. It is left as it is."
                 )
                 raise MigrationFailed(message, session_id=record.id) from error
         return encode_state(state)
+
+
+def _returned(migrated: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a migration returned, if that is a state. Raises `StateValueError`."""
+    if not isinstance(migrated, Mapping):
+        message = f"It returned {type(migrated).__name__}, not the newer state, a dict."
+        raise StateValueError(message)
+    return migrated
