@@ -373,6 +373,28 @@ async def test_entries_may_have_a_type() -> None:
                 context.history.append("hello")
 
 
+@dataclass
+class LaterMessage:
+    role: str
+    sent: datetime | None = None
+    language: str = "en"
+
+
+async def test_an_entry_of_another_year_that_does_not_fit_is_told() -> None:
+    store = leased(MemorySessionStore())
+    async with store:
+        async with keeping(store, history=History(of=Message)) as bot:
+            await add(bot, Message("user", datetime(2026, 1, 1, tzinfo=UTC)))
+        async with keeping(store, history=History(of=LaterMessage)) as bot:
+            await add(bot, LaterMessage("user"))
+            with pytest.raises(SessionUnreadable, match=r"entry\.\w+ is no field of LaterMessage"):
+                await values(bot)
+            async with bot.conversation(TIM) as context:
+                assert [each.value for each in await context.history.page(1)] == [
+                    LaterMessage("user")
+                ]
+
+
 async def test_it_is_encrypted_with_the_state(store: LeasedStore) -> None:
     keys = Keys({"one": Keys.generate()})
     async with store, keeping(store, encryption=keys) as bot:

@@ -70,8 +70,7 @@ class History:
                 return self._shape.encode(value)
             return encode_state({"": value})[4:-1]
         except StateValueError as error:
-            path = "entry" + error.path.removeprefix("state").removeprefix("['']")
-            message = str(error).replace(error.path, path, 1)
+            message, path = _of_entry(error)
             raise StateValueError(message, path=path, session_id=session_id) from error
 
     def decode(self, data: bytes, session_id: str) -> Any:
@@ -81,7 +80,11 @@ class History:
         try:
             return self._shape.decode(data)
         except StateValueError as error:
-            message = f"An entry in the history of session {session_id!r} does not fit: {error}"
+            told, _ = _of_entry(error)
+            message = (
+                f"An entry in the history of session {session_id!r} does not fit its type: {told} "
+                f"It is left as it is: let the type have what older entries have."
+            )
             raise SessionUnreadable(message, session_id=session_id) from error
 
     def since(self, now: int) -> int:
@@ -90,6 +93,12 @@ class History:
 
     def __repr__(self) -> str:
         return f"<History of {self.keep} entries>"
+
+
+def _of_entry(error: StateValueError) -> tuple[str, str]:
+    """What an error of a state says of an entry, and the path that begins with "entry"."""
+    path = "entry" + error.path.removeprefix("state").removeprefix("['']")
+    return str(error).replace(error.path, path, 1), path
 
 
 class Entry(msgspec.Struct, frozen=True):
