@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -66,6 +66,9 @@ class World:
 
     def advance(self, **span: float) -> None:
         self.clock.advance(timedelta(**span))
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(self.clock(), UTC)
 
     async def state(self, user: str = "tim") -> Any:
         async with self.bot.conversation(f"test:{user}") as context:
@@ -210,6 +213,21 @@ async def test_an_age_is_a_limit_for_sessions_that_live_for_ever_too() -> None:
         await bot.handle(event())
         world.advance(hours=1)
         assert (await world.state())["n"] == 0
+
+
+async def test_a_session_tells_its_end_by_age_before_it_is_written() -> None:
+    world = World(MemorySessionStore())
+    world.store.max_age = timedelta(minutes=90)
+    async with world.running() as bot:
+        for minutes in (30, 20):  # of a new session, and of one that is kept
+            async with bot.conversation("test:tim") as context:
+                session = context.session
+                for lifetime in (timedelta(days=5), None):
+                    session.expire_in(lifetime)
+                    assert session.expires_at == session.created_at + timedelta(minutes=90)
+                session.expire_in(minutes)
+                assert session.expires_at == world.now() + timedelta(minutes=minutes)
+            world.advance(minutes=10)
 
 
 async def test_turns_that_change_nothing_do_not_write_it_again_and_again() -> None:

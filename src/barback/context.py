@@ -104,6 +104,7 @@ class Context(msgspec.Struct, Generic[S], eq=False):
                 draft=self._draft,
                 now=turn.now,
                 default_lifetime=turn.turns.lifetime,
+                max_age=turn.turns.max_age,
             )
         return self._session
 

@@ -18,9 +18,9 @@ __all__ = ["Session"]
 class Session:
     """One conversation's session, for the length of a turn. Times are aware datetimes, in UTC."""
 
-    __slots__ = ("_default_lifetime", "_draft", "_now", "_record", "channel", "id")
+    __slots__ = ("_default_lifetime", "_draft", "_max_age", "_now", "_record", "channel", "id")
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it tells, by keyword
         self,
         session_id: str,
         *,
@@ -28,6 +28,7 @@ class Session:
         draft: Draft,
         now: int,
         default_lifetime: int | None,
+        max_age: int | None,
     ) -> None:
         self.id = session_id
         self.channel = session_id.partition(":")[0]
@@ -35,6 +36,7 @@ class Session:
         self._draft = draft
         self._now = now
         self._default_lifetime = default_lifetime
+        self._max_age = max_age
 
     @property
     def created_at(self) -> datetime:
@@ -54,7 +56,11 @@ class Session:
             at = self._record.expires_at
             return None if at is None else _moment(at)
         lifetime = self._default_lifetime if own is None else own
-        return None if lifetime in {None, NEVER} else _moment(self._now + (lifetime or 0))
+        began = self._now if self._record is None else self._record.created_at
+        ends = [] if lifetime is None or lifetime == NEVER else [self._now + lifetime]
+        if self._max_age is not None:
+            ends.append(began + self._max_age)
+        return _moment(min(ends)) if ends else None
 
     @property
     def version(self) -> int | None:

@@ -171,6 +171,7 @@ class Turns:
         self._waits = Waits()
         self._handled: OrderedDict[tuple[str, str], None] = OrderedDict()
         self.lifetime = milliseconds(store.expires_in)
+        self.max_age = milliseconds(store.max_age)
         self.chunks = Chunks(store, states, self._operations, history, clock)
         commits = Commits if states.keys is None else SealingCommits
         self._commits = commits(
