@@ -60,6 +60,7 @@ async def stored_ids(store: MemorySessionStore) -> list[str]:
         ("user", GROUP, "test:tim"),
         ("user", THREAD, "test:tim"),
         ("user", PRIVATE_THREAD, "test:tim"),
+        ("user", NOBODY, "test:bar/"),
         ("thread", PRIVATE, "test:tim"),
         ("thread", GROUP, "test:bar/"),
         ("thread", THREAD, "test:bar//7"),
@@ -92,7 +93,6 @@ def test_a_name_that_changes_is_still_the_same_person() -> None:
         ("member", Event(channel="test")),
         ("conversation", Event(channel="test")),
         ("thread", Event(channel="test", thread="7")),
-        ("user", NOBODY),
         ("user", Event(channel="test")),
     ],
 )

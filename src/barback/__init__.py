@@ -10,6 +10,8 @@ from barback.errors import (
     BotNotRunning,
     BotOverloaded,
     CannotSend,
+    ChannelError,
+    ChannelUnreachable,
     CommitUnknown,
     ConfigurationError,
     HandlerCancelled,
@@ -34,6 +36,8 @@ from barback.errors import (
     StateValueError,
     TurnDeadlock,
     TurnEnded,
+    WebhookMalformed,
+    WebhookRefused,
     WrongKey,
 )
 from barback.events import Event, User
@@ -49,6 +53,7 @@ from barback.stores.url import open_store
 from barback.turn import Outcome
 
 if TYPE_CHECKING:
+    from barback.channels.webhook import WebhookAnswer, WebhookChannel, WebhookRequest
     from barback.console import ConsoleBot
     from barback.encryption import Keys as Keys
     from barback.stores.copying import copy_store
@@ -66,6 +71,8 @@ __all__ = [
     "BotOverloaded",
     "CannotSend",
     "Channel",
+    "ChannelError",
+    "ChannelUnreachable",
     "CommitUnknown",
     "ConfigurationError",
     "ConsoleBot",
@@ -111,6 +118,11 @@ __all__ = [
     "TurnDeadlock",
     "TurnEnded",
     "User",
+    "WebhookAnswer",
+    "WebhookChannel",
+    "WebhookMalformed",
+    "WebhookRefused",
+    "WebhookRequest",
     "WrongKey",
     "copy_store",
     "open_store",
@@ -126,6 +138,9 @@ if not TYPE_CHECKING:  # a type checker is to find names that are misspelt
         "PostgresSessionStore": "barback.stores.postgres",
         "RedisSessionStore": "barback.stores.redis",
         "SQLiteSessionStore": "barback.stores.sqlite",
+        "WebhookAnswer": "barback.channels.webhook",
+        "WebhookChannel": "barback.channels.webhook",
+        "WebhookRequest": "barback.channels.webhook",
         "copy_store": "barback.stores.copying",
     }
 

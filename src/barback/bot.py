@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, overload
 
-from barback.channels.base import Channel, ServingChannel
+from barback.channels.base import Channel
 from barback.context import Context
 from barback.errors import (
     BotNotRunning,
@@ -27,6 +26,7 @@ from barback.orphans import removing_orphans
 from barback.record import MAX_ID_BYTES, check_session_id
 from barback.rules import Rules
 from barback.scope import Scope, check_name, key_function
+from barback.serving import Serving
 from barback.state import InitialState, S, State, type_of
 from barback.states import States
 from barback.stores.base import LeasedStore, SessionStore
@@ -34,7 +34,6 @@ from barback.stores.local import leased
 from barback.stores.memory import MemorySessionStore
 from barback.stores.url import open_store
 from barback.sweeper import sweeping
-from barback.terminable import terminable
 from barback.turn import Outcome, Turn, Turns
 from barback.upkeep import Upkeep
 
@@ -72,7 +71,7 @@ class BotOptions(TypedDict, total=False):
     clock: Callable[[], float]
 
 
-class Bot(Handlers[S], Upkeep):
+class Bot(Handlers[S], Serving, Upkeep):
     """A bot that remembers whom it talks to.
 
     - `initial_state`: what a new session starts from: a mapping, or a function that returns one.
@@ -106,8 +105,8 @@ class Bot(Handlers[S], Upkeep):
     - `warn_state_size`: from how many bytes on a warning is logged, 256 KiB unless set.
     - `clock`: the time of day, in seconds since the Unix epoch.
 
-    Start it with `async with bot:`, or with `bot.run()`. Raises `ConfigurationError` for what
-    cannot work.
+    Start it with `async with bot:`, with `bot.run()`, or as a web app: `bot.asgi()`. Raises
+    `ConfigurationError` for what cannot work.
     """
 
     @overload
@@ -192,6 +191,7 @@ class Bot(Handlers[S], Upkeep):
         self._clock = clock
         self._history = _checked_history(history)
         self._channels: dict[str, Channel] = {}
+        self._receptions = []
         for channel in channels:
             self.add_channel(channel)
         self._expirer: Expirer | None = None
@@ -218,8 +218,12 @@ class Bot(Handlers[S], Upkeep):
 
     # Handling events.
 
-    async def handle(self, event: Event) -> Outcome:
+    async def handle(self, event: Event, *, remember: bool = False) -> Outcome:
         """Handle one event, in one turn, and say how it was settled.
+
+        `remember`: keep the event's id with the session whatever comes of the turn, even if it
+        changed nothing or its handler failed. For events that a platform delivers again with
+        others, of which one was not done.
 
         Returns when the turn is over: only now may the platform be told that the event arrived.
         An exception of the handler does not come out of here: `on_error` gets it, or the log.
@@ -245,6 +249,8 @@ class Bot(Handlers[S], Upkeep):
             None if user is None else user.id,
             event.address,
         )
+        if remember:
+            turn.remember = True
         rescue = None if self._on_error is None else self._rescue
         return await turns.run(turn, self._work, rescue)
 
@@ -321,6 +327,9 @@ class Bot(Handlers[S], Upkeep):
             if self._history is not None:
                 looking = removing_orphans(self._store, self._clock, self._prefix)
                 await stack.enter_async_context(looking)
+            for reception in self._receptions:
+                reception.open()
+                stack.push_async_callback(reception.close)
             self._stack = stack.pop_all()
         self._turns = turns
         return self
@@ -345,25 +354,10 @@ class Bot(Handlers[S], Upkeep):
             self._turns = self._stack = self._expirer = None
             self._closing = False
 
-    def run(self) -> None:
-        """Start, serve the channels until they end or Ctrl-C or SIGTERM comes, and stop."""
-        try:
-            asyncio.run(self._serve())
-        except KeyboardInterrupt:
-            return  # asked for, and everything has been closed
-
-    async def _serve(self) -> None:
-        serving = [c for c in self._channels.values() if isinstance(c, ServingChannel)]
-        if not serving:
-            message = (
-                "The bot has no channel that fetches its events itself, and nothing to run: use a "
-                "ConsoleBot, or give the bot its events with bot.handle."
-            )
-            raise ConfigurationError(message)
-        with terminable():
-            async with self, asyncio.TaskGroup() as group:
-                for channel in serving:
-                    group.create_task(channel.serve(self))
+    @property
+    def is_running(self) -> bool:
+        """Whether it has been started, and takes events."""
+        return self._turns is not None and not self._closing
 
     # Inside a turn.
 

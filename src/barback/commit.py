@@ -84,8 +84,10 @@ class Commits:
                 if kept is None
                 else draft.lifetime == kept.lifetime and draft.fades == kept.fades
             ) and not draft.grows
-            if same and (
-                turn.failed or not (remember or self._expiry_is_due(kept, lifetime, turn.now))
+            if (
+                same
+                and not (turn.remember and turn.event_id is not None)
+                and (turn.failed or not (remember or self._expiry_is_due(kept, lifetime, turn.now)))
             ):
                 return None
             if kept is None:

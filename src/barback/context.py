@@ -136,11 +136,17 @@ class Context(msgspec.Struct, Generic[S], eq=False):
 
     @property
     def address(self) -> str | None:
-        """Where replies go, in the channel's words: the event's, or the one the session keeps."""
+        """Where replies go, in the channel's words.
+
+        The event's, or the one the session keeps, or else what the channel makes of its key.
+        """
         if self.event.address is not None:
             return self.event.address
         record = self._turn.record
-        return None if record is None else record.address
+        if record is not None and record.address is not None:
+            return record.address
+        key = self._session_id.partition(":")[2]
+        return None if self._channel is None else self._channel.address_of(key)
 
     async def send_text(self, text: str) -> None:
         """Say `text`. Raises `TurnEnded` after the turn, and what the channel raises."""

@@ -13,6 +13,10 @@
     ├── HandlerTimeout            (TimeoutError)    a handler ran longer than `handler_timeout`
     ├── HandlerCancelled      (RuntimeError)    what a handler awaited was cancelled, not itself
     ├── CannotSend                (LookupError)     no channel, or no address, to send through
+    ├── ChannelError              (RuntimeError)    a platform refused what it was asked
+    │   └── ChannelUnreachable    (ConnectionError) a platform did not answer, or could not be asked
+    ├── WebhookRefused            (PermissionError) a request that is not the platform's
+    ├── WebhookMalformed          (ValueError)      a request that no event can be made of
     ├── ListingUnsupported        (TypeError)       the store's driver cannot list its sessions
     ├── CommitUnknown             (ConnectionError) a commit may or may not have been applied
     └── NotDone                                     nothing was committed: deliver the event again
@@ -37,6 +41,7 @@ holds a session's state, a password or a token; a driver's own error is the `__c
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 __all__ = [
@@ -44,6 +49,8 @@ __all__ = [
     "BotNotRunning",
     "BotOverloaded",
     "CannotSend",
+    "ChannelError",
+    "ChannelUnreachable",
     "CommitUnknown",
     "ConfigurationError",
     "HandlerCancelled",
@@ -68,6 +75,8 @@ __all__ = [
     "StateValueError",
     "TurnDeadlock",
     "TurnEnded",
+    "WebhookMalformed",
+    "WebhookRefused",
     "WrongKey",
 ]
 
@@ -149,6 +158,59 @@ class HandlerCancelled(BarbackError, RuntimeError):
 
 class CannotSend(BarbackError, LookupError):
     """There is no channel, or no address, through which to send."""
+
+
+class ChannelError(BarbackError, RuntimeError):
+    """A platform refused what it was asked. What the message says has no token, and no one's text.
+
+    - `channel`: the channel's name; `call`: the platform's method that was called.
+    - `status`: of its answer, as HTTP has it; None where it did not answer.
+    - `code`: the platform's own code, or else that status.
+    - `description`: what the platform says of it.
+    - `retry_after`: seconds after which the platform takes it, where it says so.
+    - `parameters`: what else the platform says of it, such as the id a group has moved to.
+    """
+
+    def __init__(  # noqa: PLR0913 - what there is to tell, by keyword
+        self,
+        message: str = "",
+        *,
+        channel: str = "",
+        call: str = "",
+        status: int | None = None,
+        code: int | str | None = None,
+        description: str = "",
+        retry_after: float | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        **where: Any,
+    ) -> None:
+        super().__init__(message, **where)
+        self.channel = channel
+        self.call = call
+        self.status = status
+        self.code = code
+        self.description = description
+        self.retry_after = retry_after
+        self.parameters = dict(parameters or {})
+
+
+class ChannelUnreachable(ChannelError, ConnectionError):
+    """A platform did not answer, or could not be asked.
+
+    `sent`: whether it may have done all the same what it was asked.
+    """
+
+    def __init__(self, message: str = "", *, sent: bool = True, **fields: Any) -> None:
+        super().__init__(message, **fields)
+        self.sent = sent
+
+
+class WebhookRefused(BarbackError, PermissionError):
+    """A request to a webhook does not prove that the platform has sent it: 401."""
+
+
+class WebhookMalformed(BarbackError, ValueError):
+    """A request to a webhook is not what its platform sends: no event can be made of it. 400."""
 
 
 class ListingUnsupported(BarbackError, TypeError):

@@ -20,7 +20,8 @@ Scope = Literal["member", "conversation", "user", "thread"] | Callable[["Event"]
 
 - "member", the default: the person within the conversation. In a private talk simply the person.
 - "conversation": a group shares one session; a private talk has its own.
-- "user": the person, wherever they write.
+- "user": the person, wherever they write. What no person did, such as a post of a channel, belongs
+  to its conversation.
 - "thread": the thread within the conversation; without one, the conversation.
 - a function of the event that returns the key.
 """
@@ -93,10 +94,14 @@ def _member(event: Event) -> str:
 
 def _conversation(event: Event) -> str:
     # The slash keeps a group apart from a person of the same id.
-    return _user(event) if event.conversation is None else f"{_escaped(event.conversation)}/"
+    return _person(event) if event.conversation is None else f"{_escaped(event.conversation)}/"
 
 
 def _user(event: Event) -> str:
+    return _conversation(event) if event.user is None else _escaped(event.user.id)
+
+
+def _person(event: Event) -> str:
     if event.user is None:
         message = (
             f"{event!r} says not whose session it belongs to. Give it a user or, where the scope "

@@ -79,6 +79,7 @@ class Turn(Guarded):
     - `log`: its history, if some of that is to be written into chunks before the session is;
       `spent`: ids of chunks that go when it has been.
     - `aside`: what was read could not be, and is kept aside with all its history.
+    - `remember`: its event's id is kept with the session, whatever comes of the turn.
     - `upkeep`: it tends the session, whatever state that is in; `tended`: what it writes then.
     """
 
@@ -93,6 +94,7 @@ class Turn(Guarded):
     held = False
     impatient = False
     aside = False
+    remember = False
     upkeep = False
     tended: Record | None = None
     log: Log | None = None

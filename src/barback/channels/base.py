@@ -34,6 +34,14 @@ class Channel(ABC):
     async def send_text(self, context: Context[Any], text: str) -> None:
         """Say `text` where `context.address` is, in answer to `context.event`."""
 
+    def address_of(self, key: str) -> str | None:  # noqa: ARG002 - not every platform can tell
+        """Where a session is spoken to that keeps no address, by its key, as a scope makes it.
+
+        So that a bot can speak first. None where the key does not tell, or is of a scope of the
+        bot's own.
+        """
+        return None
+
     async def typing(self, context: Context[Any]) -> None:  # noqa: B027 - not every platform can
         """Show that the bot is about to say something."""
 

@@ -1,0 +1,572 @@
+"""The web app of a bot, in this process: what a platform is answered, and when."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, ClassVar
+
+import httpx2
+import msgspec
+import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+from barback import (
+    Bot,
+    BotOverloaded,
+    CommitUnknown,
+    ConfigurationError,
+    Context,
+    Event,
+    MemorySessionStore,
+    Redeliver,
+    SessionStoreUnavailable,
+    User,
+    WebhookAnswer,
+    WebhookChannel,
+    WebhookMalformed,
+    WebhookRefused,
+    WebhookRequest,
+)
+from tests.scripted import ScriptedStore, state_of
+
+BATCH = [{"id": "1", "who": "tim"}, {"id": "2", "who": "tim"}, {"id": "3", "who": "ann"}]
+
+
+class Postbox(WebhookChannel):
+    """A platform that sends lists of what people did, with a secret in a header."""
+
+    name = "postbox"
+    ack_within: ClassVar[float] = 20.0
+
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+        self.seen: list[WebhookRequest] = []
+
+    def handshake(self, request: WebhookRequest) -> WebhookAnswer | None:
+        self.seen.append(request)
+        if request.method == "GET" and request.query.get("token") == "right":
+            return WebhookAnswer(200, request.query["challenge"].encode())
+        if request.body == b"hello?":
+            return WebhookAnswer(200, b"yes", "text/x-greeting")
+        return None
+
+    def verify(self, request: WebhookRequest) -> None:
+        if not hmac.compare_digest(request.headers.get("secret", ""), "right"):
+            raise WebhookRefused("no")
+
+    def events(self, request: WebhookRequest) -> Sequence[Event]:
+        try:
+            told = msgspec.json.decode(request.body, type=list[dict[str, str]])
+        except msgspec.DecodeError:
+            raise WebhookMalformed("no list") from None
+        return [
+            Event(channel=self.name, id=one["id"], user=User(one["who"]), text=one.get("text"))
+            for one in told
+        ]
+
+    async def send_text(self, context: Context[Any], text: str) -> None:
+        self.sent.append(text)
+
+
+class World:
+    """A bot, its channel, and somebody who calls it."""
+
+    def __init__(self, bot: Bot[Any], box: Postbox, client: httpx2.AsyncClient) -> None:
+        self.bot, self.box, self.client = bot, box, client
+
+    async def post(self, *events: dict[str, str], signed: str = "right") -> httpx2.Response:
+        body = msgspec.json.encode(events)
+        return await self.client.post("/postbox", content=body, headers={"secret": signed})
+
+
+@asynccontextmanager
+async def serving(
+    bot: Bot[Any], *, running: bool = True, ack_within: float = 20.0, **options: Any
+) -> AsyncIterator[World]:
+    class Box(Postbox):
+        pass
+
+    Box.ack_within = ack_within
+    box = Box()
+    app = bot.asgi(box, **options)
+    transport = httpx2.ASGITransport(app=app)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://bot") as client:
+        if not running:
+            yield World(bot, box, client)
+            return
+        async with app.router.lifespan_context(app):
+            yield World(bot, box, client)
+
+
+def greeter(**options: Any) -> Bot[Any]:
+    """Replies to each event with its id, and keeps nothing."""
+    bot = Bot(**options)
+
+    @bot.on_event
+    async def reply(context: Context[Any]) -> None:
+        await context.send_text(str(context.event.id))
+
+    return bot
+
+
+# What is answered.
+
+
+async def test_an_event_is_answered_when_its_turn_is_committed() -> None:
+    bot = Bot(initial_state={"ids": []})
+
+    @bot.on_event
+    async def note(context: Context[Any]) -> None:
+        context.state["ids"].append(context.event.id)
+
+    async with serving(bot) as world:
+        answer = await world.post({"id": "1", "who": "tim"})
+        assert (answer.status_code, answer.content) == (200, b"")
+        assert await state_of(bot, "postbox:tim") == {"ids": ["1"]}
+
+
+async def test_a_request_that_is_not_the_platforms_is_401_and_nothing_is_handled() -> None:
+    async with serving(greeter()) as world:
+        answer = await world.post({"id": "1", "who": "tim"}, signed="wrong")
+        assert answer.status_code == 401
+        assert world.box.sent == []
+
+
+async def test_what_is_not_understood_is_400() -> None:
+    async with serving(greeter()) as world:
+        answer = await world.client.post("/postbox", content=b"{", headers={"secret": "right"})
+        assert answer.status_code == 400
+
+
+async def test_nothing_done_is_200() -> None:
+    async with serving(greeter()) as world:
+        assert (await world.post()).status_code == 200
+
+
+async def test_a_handshake_by_get_is_answered_without_a_signature() -> None:
+    async with serving(greeter()) as world:
+        path = "/postbox?token=right&challenge=4%202"
+        answer = await world.client.get(path)
+        assert (answer.status_code, answer.text) == (200, "4 2")
+        assert (await world.client.get("/postbox?token=wrong")).status_code == 405
+
+
+async def test_a_handshake_by_post_is_answered_once_it_is_verified() -> None:
+    async with serving(greeter()) as world:
+        refused = await world.client.post("/postbox", content=b"hello?")
+        assert refused.status_code == 401
+        answer = await world.client.post("/postbox", content=b"hello?", headers={"secret": "right"})
+        assert (answer.status_code, answer.text) == (200, "yes")
+        assert answer.headers["content-type"].startswith("text/x-greeting")
+
+
+async def test_a_channel_is_given_the_request_as_it_came() -> None:
+    bot = greeter(clock=lambda: 1234.5)
+    async with serving(bot) as world:
+        await world.client.post(
+            "/postbox?a=1&a=2",
+            content=b"[]",
+            headers=[("Secret", "right"), ("X-One", "1"), ("x-one", "2")],
+        )
+        (seen,) = world.box.seen
+        assert seen.method == "POST"
+        assert seen.query == {"a": "2"}
+        assert seen.headers["x-one"] == "1, 2"
+        assert seen.body == b"[]"
+        assert seen.received_at == 1234.5
+        assert "right" not in repr(seen)
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "HEAD", "PATCH"])
+async def test_other_methods_are_405(method: str) -> None:
+    async with serving(greeter()) as world:
+        assert (await world.client.request(method, "/postbox")).status_code == 405
+
+
+# Limits.
+
+
+async def test_a_body_that_is_said_to_be_too_long_is_413_and_not_read() -> None:
+    async with serving(greeter(), max_body=10) as world:
+        answer = await world.client.post("/postbox", content=b"x" * 11)
+        assert answer.status_code == 413
+        assert world.box.seen == []
+
+
+async def test_a_body_that_turns_out_to_be_too_long_is_413_and_no_more_of_it_is_read() -> None:
+    read = 0
+
+    async def endless() -> AsyncGenerator[bytes]:
+        nonlocal read
+        while read < 1000:
+            read += 1
+            yield b"x"
+
+    bot, box = greeter(), Postbox()
+    app = bot.asgi(box, max_body=10)
+    stream = endless()
+    statuses = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": await anext(stream), "more_body": True}
+
+    async def send(message: Any) -> None:
+        statuses.append(message.get("status"))
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/postbox",
+        "headers": [],
+        "query_string": b"",
+    }
+    await app(scope, receive, send)
+    await stream.aclose()
+    assert statuses[0] == 413
+    assert read == 11
+
+
+async def test_a_body_of_just_the_limit_is_read() -> None:
+    async with serving(greeter(), max_body=2) as world:
+        answer = await world.client.post("/postbox", content=b"[]", headers={"secret": "right"})
+        assert answer.status_code == 200
+
+
+# What is delivered again.
+
+
+@pytest.mark.parametrize("step", ["unavailable", "busy"])
+async def test_what_was_not_done_is_503_and_comes_again(step: str) -> None:
+    store = ScriptedStore()
+    bot = Bot(session_store=store, initial_state={"n": 0})
+
+    @bot.on_event
+    async def add(context: Context[Any]) -> None:
+        context.set_state(n=context.state["n"] + 1)
+
+    bot._rules = msgspec.structs.replace(bot._rules, lease_wait=0.01)
+    async with serving(bot) as world:
+        store.script("checkout", *[step] * 50)
+        answer = await world.post({"id": "1", "who": "tim"})
+        assert answer.status_code == 503
+        assert 1 <= int(answer.headers["retry-after"]) <= 5
+        store._script.clear()
+        assert (await world.post({"id": "1", "who": "tim"})).status_code == 200
+        assert (await world.post({"id": "1", "who": "tim"})).status_code == 200
+        assert await state_of(bot, "postbox:tim") == {"n": 1}
+
+
+@pytest.mark.parametrize("error", [Redeliver("later"), CommitUnknown("?")], ids=repr)
+async def test_a_bot_that_asks_for_it_gets_the_event_again(error: Exception) -> None:
+    bot = Bot()
+    calls = []
+
+    @bot.on_event
+    async def later(context: Context[Any]) -> None:
+        calls.append(context.event.id)
+        if isinstance(error, Redeliver):
+            raise error
+
+    async with serving(bot) as world:
+        if not isinstance(error, Redeliver):
+            world.bot.handle = failing(error)  # type: ignore[method-assign]
+        assert (await world.post({"id": "1", "who": "tim"})).status_code == 503
+
+
+def failing(error: Exception) -> Any:
+    async def handle(event: Event, *, remember: bool = False) -> None:
+        raise error
+
+    return handle
+
+
+async def test_a_bot_that_is_full_says_after_how_long_to_come_again() -> None:
+    bot = greeter()
+    async with serving(bot) as world:
+        error = BotOverloaded("full")
+        bot.handle = failing(error)  # type: ignore[method-assign]
+        answer = await world.post({"id": "1", "who": "tim"})
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+
+
+async def test_a_bot_that_does_not_run_answers_503() -> None:
+    async with serving(greeter(), running=False) as world:
+        assert (await world.post({"id": "1", "who": "tim"})).status_code == 503
+
+
+async def test_a_handlers_own_error_is_200_after_on_error() -> None:
+    bot, errors = Bot(), []
+
+    @bot.on_event
+    async def fail(context: Context[Any]) -> None:
+        raise ValueError("a bug")
+
+    @bot.on_error
+    async def note(context: Context[Any], error: Exception) -> None:
+        errors.append(str(error))
+
+    async with serving(bot) as world:
+        assert (await world.post({"id": "1", "who": "tim"})).status_code == 200
+        assert errors == ["a bug"]
+
+
+async def test_a_mistake_in_the_bots_make_is_500_and_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bot = greeter(scope=lambda _: "")
+    async with serving(bot) as world:
+        assert (await world.post({"id": "1", "who": "tim"})).status_code == 500
+    assert "could not be given to the bot" in caplog.text
+
+
+# Batches.
+
+
+async def test_events_of_one_request_are_handled_in_order_and_sessions_side_by_side() -> None:
+    bot, both = Bot(), asyncio.Barrier(2)
+    order: list[str | None] = []
+
+    @bot.on_event
+    async def note(context: Context[Any]) -> None:
+        if context.event.id in {"1", "3"}:
+            await both.wait()  # tim's first and ann's run at once
+        order.append(context.event.id)
+
+    async with serving(bot) as world:
+        assert (await world.post(*BATCH)).status_code == 200
+    assert order.index("1") < order.index("2")
+    assert {"1", "2", "3"} == set(order)
+
+
+async def test_of_a_batch_that_comes_again_what_was_done_is_not_done_again() -> None:
+    """Even by another process, and where a turn changed nothing, or failed."""
+    store = MemorySessionStore()
+    down = True
+
+    def made() -> Bot[Any]:
+        bot = Bot(session_store=store)
+
+        @bot.on_event
+        async def reply(context: Context[Any]) -> None:
+            if context.event.user == User("ann") and down:
+                raise SessionStoreUnavailable("down")
+            await context.send_text(str(context.event.id))
+            if context.event.id == "2":
+                raise ValueError("after its reply")
+
+        return bot
+
+    async with store:  # it outlives the first bot
+        async with serving(made()) as world:
+            assert (await world.post(*BATCH)).status_code == 503
+            assert world.box.sent == ["1", "2"]
+        down = False
+        async with serving(made()) as world:
+            assert (await world.post(*BATCH)).status_code == 200
+            assert world.box.sent == ["3"]
+
+
+# Early answers.
+
+
+async def test_a_turn_that_takes_longer_than_the_platform_waits_is_answered_early() -> None:
+    bot, may_end = Bot(initial_state={"done": False}), asyncio.Event()
+
+    @bot.on_event
+    async def slow(context: Context[Any]) -> None:
+        await may_end.wait()
+        context.set_state(done=True)
+
+    async with serving(bot, ack_within=0.01) as world:
+        assert (await world.post({"id": "1", "who": "tim"})).status_code == 200
+        assert bot.early_answers == 1
+        may_end.set()
+        assert await state_of(bot, "postbox:tim") == {"done": True}
+    assert bot.lost_events == 0
+
+
+async def test_what_was_answered_early_and_not_done_is_handled_again_here() -> None:
+    bot, may_end, calls = Bot(initial_state={"done": False}), asyncio.Event(), 0
+    done = asyncio.Event()
+
+    @bot.on_event
+    async def slow(context: Context[Any]) -> None:
+        nonlocal calls
+        calls += 1
+        await may_end.wait()
+        if calls < 3:
+            raise Redeliver("not yet")
+        context.set_state(done=True)
+        done.set()
+
+    async with serving(bot, ack_within=0.01) as world:
+        assert (await world.post({"id": "1", "who": "tim"})).status_code == 200
+        may_end.set()
+        await done.wait()
+        assert await state_of(bot, "postbox:tim") == {"done": True}
+    assert (bot.early_answers, bot.lost_events) == (1, 0)
+
+
+async def test_what_was_answered_early_is_waited_for_when_the_bot_stops() -> None:
+    bot, ended = Bot(), []
+
+    @bot.on_event
+    async def slow(context: Context[Any]) -> None:
+        await asyncio.sleep(0.1)
+        ended.append(context.event.id)
+
+    async with serving(bot, ack_within=0.01) as world:
+        await world.post({"id": "1", "who": "tim"})
+        assert ended == []
+    assert ended == ["1"]
+
+
+async def test_what_is_lost_when_the_bot_stops_is_counted_and_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bot, begun = Bot(shutdown_timeout=0.01), asyncio.Event()
+
+    @bot.on_event
+    async def endless(context: Context[Any]) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    async with serving(bot, ack_within=0.01) as world:
+        await world.post({"id": "1", "who": "tim"})
+    assert bot.lost_events == 1
+    assert "is lost" in caplog.text
+
+
+async def test_no_more_turns_are_answered_early_than_may_be() -> None:
+    bot, may_end, handled = Bot(), asyncio.Event(), []
+
+    @bot.on_event
+    async def slow(context: Context[Any]) -> None:
+        await may_end.wait()
+        handled.append(context.event.id)
+
+    async with serving(bot, ack_within=0.01, max_early=1) as world:
+        assert (await world.post({"id": "1", "who": "tim"})).status_code == 200
+        refused = await world.post({"id": "2", "who": "ann"})
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+        may_end.set()
+        async with bot.conversation("postbox:tim"):
+            pass  # behind the first turn
+        assert handled == ["1"]
+        while bot._receptions[0]._early:
+            await asyncio.sleep(0)
+        assert (await world.post({"id": "2", "who": "ann"})).status_code == 200
+        assert handled == ["1", "2"]
+
+
+async def test_a_platform_that_hangs_up_does_not_cut_a_turn_short() -> None:
+    bot, begun, may_end = Bot(initial_state={"n": 0}), asyncio.Event(), asyncio.Event()
+
+    @bot.on_event
+    async def slow(context: Context[Any]) -> None:
+        begun.set()
+        await may_end.wait()
+        context.set_state(n=context.state["n"] + 1)
+
+    async with serving(bot) as world:
+        request = asyncio.ensure_future(world.post({"id": "1", "who": "tim"}))
+        await begun.wait()
+        request.cancel()
+        await asyncio.wait([request])
+        may_end.set()
+        assert (await world.post({"id": "1", "who": "tim"})).status_code == 200
+        assert await state_of(bot, "postbox:tim") == {"n": 1}
+
+
+# Health.
+
+
+async def test_health_is_that_the_process_lives() -> None:
+    async with serving(greeter(), running=False) as world:
+        assert (await world.client.get("/healthz")).status_code == 200
+
+
+async def test_a_bot_is_ready_while_it_runs_and_its_store_answers() -> None:
+    store = ScriptedStore()
+    bot = greeter(session_store=store)
+    async with serving(bot) as world:
+        store.script("checkout", "unavailable")
+        answer = await world.client.get("/readyz")
+        assert (answer.status_code, answer.text) == (503, "The store cannot do its work.")
+        readiness = next(r for r in app_routes(world) if r.path == "/readyz").app
+        readiness._asked_at = float("-inf")  # as if a second had gone
+        assert (await world.client.get("/readyz")).status_code == 200
+    assert [record async for record in store.inner.all()] == []
+
+
+def app_routes(world: World) -> Any:
+    return world.client._transport.app.routes  # type: ignore[attr-defined]
+
+
+async def test_the_store_is_asked_once_a_second_however_many_ask() -> None:
+    store = ScriptedStore()
+    async with serving(greeter(session_store=store)) as world:
+        await asyncio.gather(*(world.client.get("/readyz") for _ in range(20)))
+        assert store.calls.count("checkout") == 1
+
+
+async def test_a_bot_that_does_not_run_is_not_ready() -> None:
+    async with serving(greeter(), running=False) as world:
+        assert (await world.client.get("/readyz")).status_code == 503
+
+
+# Putting it together.
+
+
+def test_a_bot_without_a_webhook_has_no_web_app() -> None:
+    with pytest.raises(ConfigurationError, match="no channel with a webhook"):
+        Bot().asgi()
+
+
+def test_two_channels_may_not_be_at_one_path() -> None:
+    other = Postbox()
+    other.name, other.path = "other", "/postbox"
+    with pytest.raises(ConfigurationError, match="another path"):
+        Bot().asgi(Postbox(), other)
+
+
+async def test_the_app_may_be_part_of_another_whose_lifespan_starts_the_bot() -> None:
+    bot = greeter()
+    outer = Starlette(
+        routes=[Mount("/bots", bot.asgi(Postbox()))], lifespan=lambda _: as_lifespan(bot)
+    )
+    transport = httpx2.ASGITransport(app=outer)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://bot") as client:
+        headers = {"secret": "right"}
+        body = msgspec.json.encode([{"id": "1", "who": "tim"}])
+        answer = await client.post("/bots/postbox", content=body, headers=headers)
+        assert answer.status_code == 503
+        async with outer.router.lifespan_context(outer):
+            answer = await client.post("/bots/postbox", content=body, headers=headers)
+            assert answer.status_code == 200
+
+
+@asynccontextmanager
+async def as_lifespan(bot: Bot[Any]) -> AsyncIterator[None]:
+    async with bot:
+        yield
+
+
+async def test_no_text_of_people_and_no_secret_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    bot = Bot()
+
+    @bot.on_event
+    async def fail(context: Context[Any]) -> None:
+        raise Redeliver("later")
+
+    async with serving(bot) as world:
+        await world.post({"id": "1", "who": "tim", "text": "my pin is 1234"})
+        await world.post({"id": "1", "who": "tim"}, signed="sesame")
+    assert "1234" not in caplog.text
+    assert "sesame" not in caplog.text
