@@ -53,6 +53,7 @@ from barback.stores.url import open_store
 from barback.turn import Outcome
 
 if TYPE_CHECKING:
+    from barback.channels.telegram import TelegramChannel
     from barback.channels.webhook import WebhookAnswer, WebhookChannel, WebhookRequest
     from barback.console import ConsoleBot
     from barback.encryption import Keys as Keys
@@ -115,6 +116,7 @@ __all__ = [
     "SessionUnreadable",
     "StateTooLarge",
     "StateValueError",
+    "TelegramChannel",
     "TurnDeadlock",
     "TurnEnded",
     "User",
@@ -138,6 +140,7 @@ if not TYPE_CHECKING:  # a type checker is to find names that are misspelt
         "PostgresSessionStore": "barback.stores.postgres",
         "RedisSessionStore": "barback.stores.redis",
         "SQLiteSessionStore": "barback.stores.sqlite",
+        "TelegramChannel": "barback.channels.telegram",
         "WebhookAnswer": "barback.channels.webhook",
         "WebhookChannel": "barback.channels.webhook",
         "WebhookRequest": "barback.channels.webhook",

@@ -355,6 +355,11 @@ class Bot(Handlers[S], Serving, Upkeep):
             self._closing = False
 
     @property
+    def channels(self) -> tuple[Channel, ...]:
+        """The platforms it is on."""
+        return tuple(self._channels.values())
+
+    @property
     def is_running(self) -> bool:
         """Whether it has been started, and takes events."""
         return self._turns is not None and not self._closing

@@ -13,7 +13,7 @@
     ├── HandlerTimeout            (TimeoutError)    a handler ran longer than `handler_timeout`
     ├── HandlerCancelled      (RuntimeError)    what a handler awaited was cancelled, not itself
     ├── CannotSend                (LookupError)     no channel, or no address, to send through
-    ├── ChannelError              (RuntimeError)    a platform refused what it was asked
+    ├── ChannelError                                a platform refused what it was asked
     │   └── ChannelUnreachable    (ConnectionError) a platform did not answer, or could not be asked
     ├── WebhookRefused            (PermissionError) a request that is not the platform's
     ├── WebhookMalformed          (ValueError)      a request that no event can be made of
@@ -160,7 +160,7 @@ class CannotSend(BarbackError, LookupError):
     """There is no channel, or no address, through which to send."""
 
 
-class ChannelError(BarbackError, RuntimeError):
+class ChannelError(BarbackError):
     """A platform refused what it was asked. What the message says has no token, and no one's text.
 
     - `channel`: the channel's name; `call`: the platform's method that was called.

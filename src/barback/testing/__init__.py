@@ -13,16 +13,22 @@ if TYPE_CHECKING:
     from barback.testing.faults import Chances, FaultyStore
     from barback.testing.history import Effect, HistoryError, TurnHistory, TurnRecord, check_history
     from barback.testing.interleaving import Stuck, explore
+    from barback.testing.platform import Call, Delivery, FakePlatform
     from barback.testing.proxy import FaultProxy
     from barback.testing.simulator import Person, Sent, Simulator
+    from barback.testing.telegram import FakeTelegram, telegram_error
 
 __all__ = [
+    "Call",
     "Chances",
     "Clock",
     "Crash",
     "CrashPoints",
     "CrashRunError",
+    "Delivery",
     "Effect",
+    "FakePlatform",
+    "FakeTelegram",
     "FaultProxy",
     "FaultyStore",
     "HistoryError",
@@ -38,16 +44,21 @@ __all__ = [
     "crash_at",
     "crashes",
     "explore",
+    "telegram_error",
 ]
 
 
 _HOMES = {
+    "Call": "platform",
     "Chances": "faults",
     "Clock": "clock",
     "Crash": "crashing",
     "CrashPoints": "crashing",
     "CrashRunError": "crashing",
+    "Delivery": "platform",
     "Effect": "history",
+    "FakePlatform": "platform",
+    "FakeTelegram": "telegram",
     "FaultProxy": "proxy",
     "FaultyStore": "faults",
     "HistoryError": "history",
@@ -60,6 +71,7 @@ _HOMES = {
     "crash_at": "crashing",
     "crashes": "crashing",
     "explore": "interleaving",
+    "telegram_error": "telegram",
 }
 
 if not TYPE_CHECKING:  # or else every misspelt name would be some object to a type checker

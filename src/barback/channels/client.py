@@ -1,0 +1,192 @@
+"""PlatformClient: all of a platform's methods, by name."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from abc import ABC, abstractmethod
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from barback.channels.http import Http, HttpAnswer, HttpFailed, HttpRequest
+from barback.errors import ChannelError, ChannelUnreachable, ConfigurationError
+from barback.options import seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from datetime import timedelta
+
+__all__ = ["PlatformClient"]
+
+TOO_MANY: Final = 429
+PAUSE: Final = 0.5  # seconds, about, before a platform that could not be asked is asked again
+TRIES: Final = 3  # of a request that has surely not arrived
+
+
+class PlatformClient(ABC):
+    """A platform's methods: `await client.send_photo(...)`, or `await client.call("sendPhoto", …)`.
+
+    - `channel`: the name of the channel, for errors.
+    - `http`: what to make requests with: an `httpx2.AsyncClient`, which stays open when the channel
+      is closed, or anything that has the two methods of `barback.channels.http.Http`. Unless set,
+      an httpx2 client of its own, with the extra `http`.
+    - `timeout`: seconds that one request may take, 30 unless set.
+    - `retry_within`: seconds that a call may wait in all, 30 unless set, where the platform asks to
+      wait (status 429), or could not be asked at all. A longer wait is left to the caller.
+
+    Nothing else is asked again: what was sent, and not answered or answered with a failure of the
+    platform's (5xx), may have been done. Only calls that change nothing are made anew
+    (`is_harmless`).
+
+    Every failure is a `ChannelError`.
+    """
+
+    def __init__(
+        self,
+        channel: str,
+        *,
+        http: Any = None,
+        timeout: float | timedelta = 30.0,
+        retry_within: float | timedelta = 30.0,
+    ) -> None:
+        self._channel = channel
+        self._given = http
+        self._http: Http | None = None
+        self.timeout = seconds(timeout, "timeout")
+        """How long one request may take, in seconds."""
+        self._retry_within = seconds(retry_within, "retry_within")
+
+    async def call(self, method: str, /, **params: Any) -> Any:
+        """Call a method of the platform, and return what it answers. Raises `ChannelError`."""
+        request = await self.request(method, params)
+        left = self._retry_within
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                return self.result(method, await self._fetch(method, request))
+            except ChannelError as error:
+                pause = self._pause(method, error, tries)
+                if pause is None or pause > left:
+                    raise
+            left -= pause
+            await asyncio.sleep(pause)
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+        """Any method of the platform, by its name or by that in Python's way of writing."""
+        if name.startswith("_"):
+            message = f"{type(self).__name__!r} object has no attribute {name!r}"
+            raise AttributeError(message, name=name, obj=self)
+        return partial(self.call, self.method_of(name))
+
+    async def close(self) -> None:
+        """Close the connections. The next call opens others."""
+        if self._http is not None:
+            http, self._http = self._http, None
+            if http is not self._given:
+                await http.close()
+
+    # What a platform says of itself.
+
+    def method_of(self, name: str) -> str:
+        """The platform's method for a name in Python: `send_photo` is `sendPhoto`, unless set."""
+        first, *others = name.split("_")
+        return "".join([first, *(word[:1].upper() + word[1:] for word in others)])
+
+    @abstractmethod
+    async def request(self, method: str, params: dict[str, Any]) -> HttpRequest:
+        """The request for a call."""
+
+    @abstractmethod
+    def result(self, method: str, answer: HttpAnswer) -> Any:
+        """What a call comes to. Raises `ChannelError` for what was not done: see `failure`."""
+
+    def is_harmless(self, method: str) -> bool:  # noqa: ARG002 - it depends on the platform
+        """Whether a call only reads, so that it may be made again where nobody knows of the first.
+
+        None is, unless set.
+        """
+        return False
+
+    # Their tools.
+
+    def new_request(
+        self, url: str, body: bytes, headers: dict[str, str], *, method: str = "POST"
+    ) -> HttpRequest:
+        """A request with the client's time limit."""
+        return HttpRequest(method=method, url=url, headers=headers, body=body, timeout=self.timeout)
+
+    def failure(  # noqa: PLR0913 - the parts of the error
+        self,
+        method: str,
+        answer: HttpAnswer,
+        *,
+        code: int | str | None = None,
+        description: str = "",
+        retry_after: float | None = None,
+        parameters: dict[str, Any] | None = None,
+    ) -> ChannelError:
+        """The error that an answer is. Its status is the code where the platform gives none.
+
+        `description` must be free of tokens and of what people said.
+        """
+        code = answer.status if code is None else code
+        if retry_after is None:
+            retry_after = _number(answer.headers.get("retry-after"))
+        message = f"{self._channel} refused {method}, with {code}"
+        return ChannelError(
+            f"{message}: {description}" if description else f"{message}.",
+            channel=self._channel,
+            call=method,
+            status=answer.status,
+            code=code,
+            description=description,
+            retry_after=retry_after,
+            parameters=parameters,
+        )
+
+    # How calls are made.
+
+    async def _fetch(self, method: str, request: HttpRequest) -> HttpAnswer:
+        if self._http is None:
+            self._http = self._opened()
+        try:
+            return await self._http.fetch(request)
+        except HttpFailed as error:
+            failed = error
+        done = "It may have been done all the same." if failed.sent else "Nothing was done."
+        message = f"{self._channel} did not answer {method} ({failed}). {done}"
+        raise ChannelUnreachable(
+            message, sent=failed.sent, channel=self._channel, call=method
+        ) from failed
+
+    def _opened(self) -> Http:
+        given = self._given
+        if isinstance(given, Http):
+            return given
+        from barback.channels.httpx2_http import Httpx2Http  # noqa: PLC0415 - it needs an extra
+
+        if given is not None and not callable(getattr(given, "request", None)):
+            message = f"http must be an httpx2.AsyncClient, not {type(given).__name__}."
+            raise ConfigurationError(message)
+        return Httpx2Http(given)
+
+    def _pause(self, method: str, error: ChannelError, tries: int) -> float | None:
+        """After how many seconds a call may be made again; None if it may not."""
+        if isinstance(error, ChannelUnreachable):
+            again = (not error.sent or self.is_harmless(method)) and tries < TRIES
+            return PAUSE * random.uniform(0.5, 1) if again else None  # noqa: S311 - no secret
+        if error.status == TOO_MANY:
+            return PAUSE if error.retry_after is None else error.retry_after
+        return None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self._channel}>"
+
+
+def _number(text: str | None) -> float | None:
+    """Seconds, as a header tells them; the other form, a date, is not used by platforms."""
+    try:
+        return None if text is None else max(0.0, float(text))
+    except ValueError:
+        return None

@@ -1,0 +1,58 @@
+"""The little that clients need of HTTP, so that any library for it can be plugged in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol, runtime_checkable
+from urllib.parse import urlsplit
+
+import msgspec
+
+__all__ = ["Http", "HttpAnswer", "HttpFailed", "HttpRequest"]
+
+
+class HttpRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A request to a platform. `timeout` is in seconds, for the whole of it."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = {}
+    body: bytes = b""
+    timeout: float = 30.0
+
+    def __repr__(self) -> str:
+        # A platform's token may stand in the path, or in a header.
+        return f"<HttpRequest {self.method} to {urlsplit(self.url).hostname}>"
+
+
+class HttpAnswer(msgspec.Struct, frozen=True):
+    """A platform's answer. Names of headers are in lower case."""
+
+    status: int
+    headers: Mapping[str, str] = {}
+    body: bytes = b""
+
+
+class HttpFailed(Exception):
+    """There is no answer. `sent`: whether the request may have arrived all the same.
+
+    The message is shown to people: it has no address, since a token may stand in it.
+    """
+
+    def __init__(self, message: str, *, sent: bool) -> None:
+        super().__init__(message)
+        self.sent = sent
+
+
+@runtime_checkable
+class Http(Protocol):
+    """What a client makes its requests with. Connections are kept open between them."""
+
+    async def fetch(self, request: HttpRequest) -> HttpAnswer:
+        """Make one request, once, and give the answer back whatever its status is.
+
+        Raises `HttpFailed`.
+        """
+
+    async def close(self) -> None:
+        """Close what was opened."""

@@ -1,0 +1,66 @@
+"""Texts that are longer than Telegram allows, in parts."""
+
+from __future__ import annotations
+
+from typing import Final
+from unicodedata import combining
+
+__all__ = ["LONGEST", "parts_of", "units"]
+
+LONGEST: Final = 4096
+"""UTF-16 code units of a message (https://core.telegram.org/bots/api#sendmessage)."""
+
+BREAKS: Final = ("\n\n", "\n", ". ", " ")
+"""Where to divide a text, the best first."""
+
+JOINER: Final = "\u200d"
+JOINING: Final = JOINER + "\ufe0e\ufe0f" + "".join(map(chr, range(0x1F3FB, 0x1F400)))
+"""What changes the sign before: a joiner, a choice of its looks, a skin tone."""
+
+
+def units(text: str) -> int:
+    """How long Telegram finds a text: in UTF-16 code units, of which an emoji has two or more."""
+    return len(text) + sum(letter > "\uffff" for letter in text)
+
+
+def parts_of(text: str, longest: int = LONGEST) -> list[str]:
+    """A text in parts that are not too long, divided between paragraphs, lines, sentences or words.
+
+    Nothing but white space between two parts is lost. Empty, and blank, stays one part.
+    """
+    parts = []
+    while units(text) > longest:
+        cut = _cut(text, _fitting(text, longest))
+        parts.append(text[:cut].rstrip())
+        text = text[cut:].lstrip()
+    parts.append(text)
+    return [part for part in parts if part] or [text]
+
+
+def _fitting(text: str, longest: int) -> int:
+    """How many characters of a text fit, which is too long."""
+    if text.isascii():
+        return longest
+    size = 0
+    for count, letter in enumerate(text):
+        size += 2 if letter > "\uffff" else 1
+        if size > longest:
+            return count
+    return len(text)
+
+
+def _cut(text: str, most: int) -> int:
+    """Where to divide a text, of which so many characters fit: as late as is sensible."""
+    for mark in BREAKS:
+        at = text.rfind(mark, most // 2, most)
+        if at > 0:
+            return at + len(mark)
+    # In one long word, not between a sign and what is put together with it: an accent, a skin tone.
+    for at in range(most, max(most - 16, 0), -1):
+        if not (_joins(text[at]) or text[at - 1] == JOINER):
+            return at
+    return most
+
+
+def _joins(letter: str) -> bool:
+    return combining(letter) > 0 or letter in JOINING

@@ -1,0 +1,214 @@
+"""FakeTelegram: Telegram's side of a bot, for tests."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from email import message_from_bytes
+from email.message import Message
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from barback.channels.http import HttpAnswer, HttpRequest
+from barback.channels.telegram import TelegramChannel
+from barback.channels.telegram.texts import LONGEST, units
+from barback.testing.platform import Call, Delivery, FakePlatform
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["FakeTelegram", "telegram_error"]
+
+TOKEN: Final = "123456:a-token-that-is-no-secret"  # noqa: S105 - it opens nothing
+LONGEST_POLL: Final = 0.05  # seconds that a test waits for updates, whatever it is asked for
+
+numbers = itertools.count(1)  # of updates and messages, for all fakes of a process
+
+
+def telegram_error(status: int, description: str = "an error", **parameters: Any) -> HttpAnswer:
+    """An answer as Telegram gives it to what it does not do: `retry_after=3` for one."""
+    told = {"ok": False, "error_code": status, "description": description}
+    if parameters:
+        told["parameters"] = parameters
+    return HttpAnswer(status, {"content-type": "application/json"}, msgspec.json.encode(told))
+
+
+class FakeTelegram(FakePlatform):
+    """Telegram on 127.0.0.1: it posts signed updates, and is called as the Bot API is.
+
+    - `token`: the bot's; `channel()` makes a channel that knows it, and where this is.
+    - `webhook`, `secret`: as `setWebhook` sets them. A bot may do that itself.
+
+    People and chats are numbers, as Telegram has them: a person's are above zero, a group's below.
+    """
+
+    def __init__(
+        self, *, token: str = TOKEN, webhook: str | None = None, secret: str | None = None
+    ) -> None:
+        super().__init__(webhook)
+        self.token = token
+        self.secret = secret
+        self.waiting: list[dict[str, Any]] = []
+        """Updates for a bot that polls, which it has not confirmed yet."""
+
+    def channel(self, **options: Any) -> TelegramChannel:
+        """A channel that calls this instead of Telegram. Its secret is taken over."""
+        channel = TelegramChannel(self.token, server=self.url, **options)
+        self.secret = channel._secret.decode()  # noqa: SLF001 - as Telegram is told it
+        return channel
+
+    # What people do.
+
+    async def say(
+        self,
+        text: str,
+        *,
+        user: int = 42,
+        chat: int | None = None,
+        thread: int | None = None,
+        times: int = 1,
+        **more: Any,
+    ) -> Delivery:
+        """Somebody says something, in private or in a group; see `deliver` for `times`."""
+        body = self.message(user=user, chat=chat, thread=thread, text=text, **more)
+        return await self.deliver(self.update(message=body), times=times)
+
+    async def press(self, data: str, *, user: int = 42, chat: int | None = None) -> Delivery:
+        """Somebody presses a button under a message of the bot's, which carries `data`."""
+        pressed = {
+            "id": str(next(numbers)),
+            "from": self.person(user),
+            "message": self.message(user=int(self.token.partition(":")[0]), chat=chat or user),
+            "chat_instance": "1",
+            "data": data,
+        }
+        return await self.deliver(self.update(callback_query=pressed))
+
+    def update(self, **kind: Any) -> dict[str, Any]:
+        """An update of one kind, with a number of its own: `update(poll={...})`."""
+        return {"update_id": next(numbers), **kind}
+
+    def message(
+        self, *, user: int = 42, chat: int | None = None, thread: int | None = None, **fields: Any
+    ) -> dict[str, Any]:
+        """A Message: of a person, in their private chat or in a group, with further fields."""
+        where = user if chat is None else chat
+        topic = {} if thread is None else {"message_thread_id": thread, "is_topic_message": True}
+        return {
+            "message_id": next(numbers),
+            "from": self.person(user),
+            "chat": self.chat(where),
+            "date": int(time.time()),
+            **topic,
+            **fields,
+        }
+
+    def person(self, user: int) -> dict[str, Any]:
+        """A User."""
+        return {"id": user, "is_bot": False, "first_name": f"Person {user}"}
+
+    def chat(self, chat: int) -> dict[str, Any]:
+        """A Chat: private if its number is above zero, and else a supergroup."""
+        if chat > 0:
+            return {"id": chat, "type": "private", "first_name": f"Person {chat}"}
+        return {"id": chat, "type": "supergroup", "title": f"Group {chat}"}
+
+    # What the bot has said.
+
+    def texts(self, chat: int) -> list[str]:
+        """What the bot has said in a chat, in order."""
+        sent = self.called("sendMessage")
+        return [call.params["text"] for call in sent if call.params["chat_id"] == chat]
+
+    # Its side of the Bot API.
+
+    def read(self, request: HttpRequest) -> Call:
+        """See `FakePlatform.read`."""
+        method = request.url.rpartition("/")[2]
+        kind = request.headers.get("content-type", "")
+        if not kind.startswith("multipart/form-data"):
+            return Call(method=method, params=msgspec.json.decode(request.body or b"{}"))
+        params, files = _parts(kind, request.body)
+        return Call(method=method, params=params, files=files)
+
+    async def answer(self, call: Call, request: HttpRequest) -> HttpAnswer:
+        """See `FakePlatform.answer`."""
+        if not request.url.startswith(f"/bot{self.token}/"):
+            return telegram_error(401, "Unauthorized")
+        special = self._specials().get(call.method)
+        result = True if special is None else special(call.params)
+        if call.method == "getUpdates" and self.webhook is None:
+            result = await self._updates(call.params)
+        return result if isinstance(result, HttpAnswer) else _done(result)
+
+    def signed(self, body: bytes) -> dict[str, str]:  # noqa: ARG002 - Telegram signs no body
+        """See `FakePlatform.signed`."""
+        headers = {"content-type": "application/json"}
+        if self.secret is not None:
+            headers["X-Telegram-Bot-Api-Secret-Token"] = self.secret
+        return headers
+
+    def _specials(self) -> dict[str, Callable[[dict[str, Any]], Any]]:
+        """What does more, or says more, than that it is done."""
+        return {
+            "sendMessage": self._send_message,
+            "getMe": lambda _: {**self.person(int(self.token.partition(":")[0])), "is_bot": True},
+            "setWebhook": self._set_webhook,
+            "deleteWebhook": self._delete_webhook,
+            "getWebhookInfo": lambda _: {
+                "url": self.webhook or "",
+                "has_custom_certificate": False,
+                "pending_update_count": len(self.waiting),
+            },
+            "getUpdates": lambda _: telegram_error(
+                409, "Conflict: can't use getUpdates method while webhook is active"
+            ),
+        }
+
+    def _send_message(self, params: dict[str, Any]) -> Any:
+        text = params.get("text", "")
+        if not text.strip():
+            return telegram_error(400, "Bad Request: message text is empty")
+        if units(text) > LONGEST:
+            return telegram_error(400, "Bad Request: message is too long")
+        return self.message(user=int(self.token.partition(":")[0]), chat=params["chat_id"])
+
+    def _set_webhook(self, params: dict[str, Any]) -> bool:
+        self.webhook, self.secret = params["url"] or None, params.get("secret_token")
+        return True
+
+    def _delete_webhook(self, _: dict[str, Any]) -> bool:
+        self.webhook = None
+        return True
+
+    async def _updates(self, params: dict[str, Any]) -> list[dict[str, Any]]:
+        """Those from `offset` on; the others are forgotten."""
+        offset = params.get("offset") or 0
+        self.waiting = [one for one in self.waiting if one["update_id"] >= offset]
+        if not self.waiting:
+            await asyncio.sleep(min(params.get("timeout", 0), LONGEST_POLL))
+        return self.waiting[: params.get("limit", 100)]
+
+
+def _done(result: Any) -> HttpAnswer:
+    told = msgspec.json.encode({"ok": True, "result": result})
+    return HttpAnswer(200, {"content-type": "application/json"}, told)
+
+
+def _parts(kind: str, body: bytes) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """The fields and the files of a form."""
+    params: dict[str, Any] = {}
+    files: dict[str, bytes] = {}
+    form = message_from_bytes(b"Content-Type: " + kind.encode() + b"\r\n\r\n" + body)
+    for part in form.get_payload():
+        assert isinstance(part, Message)
+        name = str(part.get_param("name", header="content-disposition"))
+        content = part.get_payload(decode=True)
+        assert isinstance(content, bytes)
+        if part.get_filename() is not None:
+            files[name] = content
+        else:
+            params[name] = content.decode()
+    return params, files
