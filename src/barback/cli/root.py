@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 GROUPS: Final = {
+    "run": "Serve a bot's webhooks.",
     "sessions": "Migrate sessions, forget a person, export what is kept of one.",
     "store": "Copy and prepare stores of sessions.",
+    "webhook": "Tell a platform where a bot's webhook is.",
 }
-"""Each group's name, which is its module's and its function's too, with its line in the help."""
+"""Each group or command: its name is its module's and its function's too. With its line of help."""
 
 
 class Groups(click.Group):

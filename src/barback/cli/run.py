@@ -1,0 +1,76 @@
+"""`barback run`: serve a bot's webhooks, with uvicorn."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+from barback.cli.loading import load_bot
+from barback.extras import needs_extra
+
+with needs_extra("serve"):
+    import click
+    import uvicorn
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
+__all__ = ["app", "run"]
+
+BOT: Final = "BARBACK_RUN_BOT"
+"""The environment variable in which the processes that serve find the name of their bot."""
+
+DRAIN: Final = 60  # seconds for requests under way when it is to stop
+
+
+@click.command()
+@click.argument("bot", metavar="MODULE:BOT")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="How many processes serve. More than one need a store that processes may share.",
+)
+@click.option("--access-log", is_flag=True, help="Log each request.")
+@click.option(
+    "--proxy",
+    "proxies",
+    default="127.0.0.1",
+    show_default=True,
+    metavar="ADDRESSES",
+    help="The proxies that are believed whom a request is from, with commas; '*' is all.",
+)
+def run(  # noqa: PLR0913 - what the command line says
+    bot: str, host: str, port: int, workers: int, *, access_log: bool, proxies: str
+) -> None:
+    """Serve the webhooks of a bot.
+
+    MODULE:BOT is the bot: its module, here or installed, and its name there, as in shop:bot. Each
+    of its channels has its webhook at its own path, such as /telegram; /healthz and /readyz tell
+    how the bot is.
+
+    SIGTERM and Ctrl-C stop it in good order: no new requests, and those under way are answered.
+    """
+    os.environ[BOT] = bot
+    served = app()  # what is wrong is told at once, and here
+    uvicorn.run(
+        served if workers == 1 else "barback.cli.run:app",
+        factory=workers > 1,
+        host=host,
+        port=port,
+        workers=workers,
+        lifespan="on",
+        access_log=access_log,
+        forwarded_allow_ips=proxies,
+        timeout_graceful_shutdown=DRAIN,
+        server_header=False,
+    )
+
+
+def app() -> Starlette:
+    """The app of the bot that the environment names: what each process serves."""
+    return load_bot(os.environ[BOT]).asgi()
