@@ -1,0 +1,40 @@
+"""Bots on Telegram, as `barback run` serves them; the environment says where all is."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from barback import Bot, Context, TelegramChannel
+
+TELEGRAM = os.environ["BARBACK_TEST_TELEGRAM"]
+STORE = os.environ["BARBACK_TEST_STORE"]
+TOKEN = os.environ["BARBACK_TEST_TOKEN"]
+
+
+def on_telegram(**options: Any) -> Bot[Any]:
+    channel = TelegramChannel(TOKEN, server=TELEGRAM)
+    return Bot(session_store=STORE, channels=[channel], **options)
+
+
+nickname = on_telegram(initial_state={"asking": False, "nickname": None, "pid": 0})
+
+
+@nickname.on_event
+async def greet(context: Context[Any]) -> None:
+    if context.state["asking"]:
+        context.set_state(nickname=context.event.text, asking=False, pid=os.getpid())
+        await context.send_text(f"Hello {context.state['nickname']}")
+    else:
+        context.set_state(asking=True)
+        await context.send_text("Hi, what's your nickname?")
+
+
+counting = on_telegram(initial_state={"texts": [], "pids": []}, dedupe_limit=1000)
+
+
+@counting.on_event
+async def count(context: Context[Any]) -> None:
+    context.state["texts"].append(context.event.text)
+    if os.getpid() not in context.state["pids"]:
+        context.state["pids"].append(os.getpid())
