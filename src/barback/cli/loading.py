@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from barback.bot import Bot
+from barback.channels.opening import open_channel
 from barback.errors import BarbackError, ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import ModuleType
 
-__all__ = ["load_bot"]
+__all__ = ["load_bot", "with_channels"]
 
 
 def load_bot(name: str) -> Bot[Any]:
@@ -36,6 +38,14 @@ def load_bot(name: str) -> Bot[Any]:
         message = f"{name!r} is of type {type(found).__name__}, and must be a barback.Bot."
         raise ConfigurationError(message)
     return found
+
+
+def with_channels(bot: Bot[Any], names: Iterable[str]) -> Bot[Any]:
+    """The bot, with channels that the environment tells of, unless it has them already."""
+    for name in names:
+        if all(channel.name != name for channel in bot.channels):
+            bot.add_channel(open_channel(name))
+    return bot
 
 
 def _module(name: str) -> ModuleType:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
-from barback.cli.loading import load_bot
+from barback.cli.loading import load_bot, with_channels
 from barback.extras import needs_extra
 
 with needs_extra("serve"):
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["app", "run"]
 
 BOT: Final = "BARBACK_RUN_BOT"
-"""The environment variable in which the processes that serve find the name of their bot."""
+CHANNELS: Final = "BARBACK_RUN_CHANNELS"
+"""The environment variables in which the processes that serve find what they are to serve."""
 
 DRAIN: Final = 60  # seconds for requests under way when it is to stop
 
@@ -35,6 +36,13 @@ DRAIN: Final = 60  # seconds for requests under way when it is to stop
     metavar="N",
     help="How many processes serve. More than one need a store that processes may share.",
 )
+@click.option(
+    "--channel",
+    "channels",
+    multiple=True,
+    metavar="NAME",
+    help="A channel beside those of the bot, as the environment tells of it. May be repeated.",
+)
 @click.option("--access-log", is_flag=True, help="Log each request.")
 @click.option(
     "--proxy",
@@ -45,7 +53,14 @@ DRAIN: Final = 60  # seconds for requests under way when it is to stop
     help="The proxies that are believed whom a request is from, with commas; '*' is all.",
 )
 def run(  # noqa: PLR0913 - what the command line says
-    bot: str, host: str, port: int, workers: int, *, access_log: bool, proxies: str
+    bot: str,
+    host: str,
+    port: int,
+    workers: int,
+    *,
+    channels: tuple[str, ...],
+    access_log: bool,
+    proxies: str,
 ) -> None:
     """Serve the webhooks of a bot.
 
@@ -55,7 +70,7 @@ def run(  # noqa: PLR0913 - what the command line says
 
     SIGTERM and Ctrl-C stop it in good order: no new requests, and those under way are answered.
     """
-    os.environ[BOT] = bot
+    os.environ[BOT], os.environ[CHANNELS] = bot, ",".join(channels)
     served = app()  # what is wrong is told at once, and here
     uvicorn.run(
         served if workers == 1 else "barback.cli.run:app",
@@ -73,4 +88,5 @@ def run(  # noqa: PLR0913 - what the command line says
 
 def app() -> Starlette:
     """The app of the bot that the environment names: what each process serves."""
-    return load_bot(os.environ[BOT]).asgi()
+    channels = filter(None, os.environ.get(CHANNELS, "").split(","))
+    return with_channels(load_bot(os.environ[BOT]), channels).asgi()

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
-from barback.cli.loading import load_bot
+from barback.cli.loading import load_bot, with_channels
 from barback.cli.words import tell
 from barback.errors import ConfigurationError
 from barback.extras import needs_extra
@@ -21,7 +21,10 @@ __all__ = ["webhook"]
 
 bot_argument = click.argument("bot", metavar="MODULE:BOT")
 channel_option = click.option(
-    "--channel", "name", metavar="NAME", help="Of which channel; needed where there are several."
+    "--channel",
+    "name",
+    metavar="NAME",
+    help="Of which channel: needed where there are several, or it is in the environment only.",
 )
 
 
@@ -96,8 +99,8 @@ def delete(bot: str, name: str | None) -> None:
 
 def _channel(bot: str, name: str | None) -> Settable:
     """The one channel that is meant."""
-    channels = load_bot(bot).channels
-    able = {one.name: one for one in channels if isinstance(one, Settable)}
+    loaded = with_channels(load_bot(bot), () if name is None else (name,))
+    able = {one.name: one for one in loaded.channels if isinstance(one, Settable)}
     if name is not None and name in able:
         return able[name]
     if name is None and len(able) == 1:

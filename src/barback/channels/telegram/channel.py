@@ -23,7 +23,7 @@ from barback.channels.webhook import WebhookChannel, WebhookRequest
 from barback.errors import CannotSend, ConfigurationError, WebhookMalformed, WebhookRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from datetime import timedelta
 
     from barback.bot import Bot
@@ -79,6 +79,22 @@ class TelegramChannel(WebhookChannel, ServingChannel):
         self.allowed_updates = None if allowed_updates is None else list(allowed_updates)
         self._own_id = token.partition(":")[0]
         self._secret = (_secret_of(token) if secret is None else _checked(secret)).encode()
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> TelegramChannel:
+        """By the variables TELEGRAM_TOKEN and, where they are set, TELEGRAM_SECRET and _SERVER.
+
+        Raises `ConfigurationError`.
+        """
+        token = environ.get("TELEGRAM_TOKEN")
+        if not token:
+            message = "The environment has no TELEGRAM_TOKEN: set it to what BotFather told."
+            raise ConfigurationError(message)
+        return cls(
+            token,
+            secret=environ.get("TELEGRAM_SECRET") or None,
+            server=environ.get("TELEGRAM_SERVER") or OFFICIAL,
+        )
 
     async def stop(self) -> None:
         """Close the client's connections."""
