@@ -695,15 +695,19 @@ def test_the_package_has_every_store() -> None:
 def test_the_package_is_whole_without_its_extras() -> None:
     code = """if True:
         import sys
-        extras = "click cryptography psycopg psycopg_pool pymongo redis hiredis"
+        extras = "click cryptography httpx2 psycopg psycopg_pool pymongo redis hiredis starlette"
         for name in extras.split():
             sys.modules[name] = None  # as if it were not installed
         from barback import *
         from barback import SQLiteSessionStore, copy_store
         import barback
-        for name in ("Keys", "MongoSessionStore", "PostgresSessionStore", "RedisSessionStore"):
+        names = ("Keys", "MongoSessionStore", "PostgresSessionStore", "RedisSessionStore")
+        needs = [lambda name=name: getattr(barback, name) for name in names]
+        channel = TelegramChannel("1:x")
+        needs += [channel.client.open, Bot(channels=[channel]).asgi]
+        for need in needs:
             try:
-                getattr(barback, name)
+                need()
             except MissingExtra as error:
                 print(str(error).rpartition(": ")[2])
     """
@@ -711,5 +715,5 @@ def test_the_package_is_whole_without_its_extras() -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [
         f"python -m pip install 'barback[{extra}]'"
-        for extra in ("encryption", "mongo", "postgres", "redis")
+        for extra in ("encryption", "mongo", "postgres", "redis", "http", "web")
     ]

@@ -7,7 +7,7 @@ import hmac
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, ClassVar
+from typing import Any
 
 import httpx2
 import msgspec
@@ -41,7 +41,6 @@ class Postbox(WebhookChannel):
     """A platform that sends lists of what people did, with a secret in a header."""
 
     name = "postbox"
-    ack_within: ClassVar[float] = 20.0
 
     def __init__(self) -> None:
         self.sent: list[str] = []
@@ -88,11 +87,8 @@ class World:
 async def serving(
     bot: Bot[Any], *, running: bool = True, ack_within: float = 20.0, **options: Any
 ) -> AsyncIterator[World]:
-    class Box(Postbox):
-        pass
-
-    Box.ack_within = ack_within
-    box = Box()
+    box = Postbox()
+    box.ack_within = ack_within
     app = bot.asgi(box, **options)
     transport = httpx2.ASGITransport(app=app)
     async with httpx2.AsyncClient(transport=transport, base_url="http://bot") as client:

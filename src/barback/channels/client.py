@@ -79,6 +79,14 @@ class PlatformClient(ABC):
             raise AttributeError(message, name=name, obj=self)
         return partial(self.call, self.method_of(name))
 
+    def open(self) -> None:
+        """Make ready for calls, which otherwise the first one does.
+
+        Raises `ConfigurationError` for an `http` that makes no requests, and `MissingExtra`.
+        """
+        if self._http is None:
+            self._http = self._opened()
+
     async def close(self) -> None:
         """Close the connections. The next call opens others."""
         if self._http is not None:
@@ -148,8 +156,8 @@ class PlatformClient(ABC):
     # How calls are made.
 
     async def _fetch(self, method: str, request: HttpRequest) -> HttpAnswer:
-        if self._http is None:
-            self._http = self._opened()
+        self.open()
+        assert self._http is not None  # noqa: S101 - it is open
         try:
             return await self._http.fetch(request)
         except HttpFailed as error:

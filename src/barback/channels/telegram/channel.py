@@ -10,7 +10,7 @@ import hmac
 import re
 from functools import partial
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -51,7 +51,7 @@ class TelegramChannel(WebhookChannel, ServingChannel):
     """
 
     # Telegram says nowhere how long it waits. Servers in front of a bot often wait for a minute.
-    ack_within: ClassVar[float] = 50.0
+    ack_within = 50.0
 
     def __init__(  # noqa: PLR0913 - each may be left out
         self,
@@ -95,6 +95,10 @@ class TelegramChannel(WebhookChannel, ServingChannel):
             secret=environ.get("TELEGRAM_SECRET") or None,
             server=environ.get("TELEGRAM_SERVER") or OFFICIAL,
         )
+
+    async def start(self) -> None:
+        """Make the client ready. Raises `MissingExtra`."""
+        self.client.open()
 
     async def stop(self) -> None:
         """Close the client's connections."""
