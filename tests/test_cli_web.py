@@ -120,6 +120,7 @@ async def test_what_telegram_refuses_is_told_and_its_token_is_not(folder: Path) 
         (("run", "shop:nothing"), "no 'nothing'"),
         (("run", "shop:bare", "--channel", "telegram"), "has no TELEGRAM_TOKEN"),
         (("run", "shop:bare", "--workers", "0"), "--workers"),
+        (("run", "shop:bot", "--workers", "2"), "sessions of its own in the memory store"),
     ],
     ids=" ".join,
 )

@@ -133,6 +133,18 @@ async def test_a_request_that_is_not_the_platforms_is_401_and_nothing_is_handled
         assert world.box.sent == []
 
 
+async def test_whoever_sends_such_requests_does_not_fill_the_log(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(greeter()) as world:
+        for _ in range(50):
+            await world.post(signed="wrong")
+        assert caplog.text.count("was refused") == 1
+        monkeypatch.setattr("barback.web.complaints.EVERY", 0.0)
+        await world.post(signed="wrong")
+        assert "So were 49 others" in caplog.text
+
+
 async def test_what_is_not_understood_is_400() -> None:
     async with serving(greeter()) as world:
         answer = await world.client.post("/postbox", content=b"{", headers={"secret": "right"})

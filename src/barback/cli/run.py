@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from barback.cli.loading import load_bot, with_channels
+from barback.errors import ConfigurationError
 from barback.extras import needs_extra
+from barback.stores.base import InstantStore
+from barback.stores.local import LocalLeases
 
 with needs_extra("serve"):
     import click
@@ -14,6 +17,8 @@ with needs_extra("serve"):
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
+
+    from barback.bot import Bot
 
 __all__ = ["app", "run"]
 
@@ -72,6 +77,8 @@ def run(  # noqa: PLR0913 - what the command line says
     """
     os.environ[BOT], os.environ[CHANNELS] = bot, ",".join(channels)
     served = app()  # what is wrong is told at once, and here
+    if workers > 1:
+        _refuse_unshared(served.state.bot)
     uvicorn.run(
         served if workers == 1 else "barback.cli.run:app",
         factory=workers > 1,
@@ -84,6 +91,17 @@ def run(  # noqa: PLR0913 - what the command line says
         timeout_graceful_shutdown=DRAIN,
         server_header=False,
     )
+
+
+def _refuse_unshared(bot: Bot[Any]) -> None:
+    """Several processes need a store of which each sees what the others have written."""
+    store = bot._store  # noqa: SLF001 - as it is told to the bot, it is leased
+    if isinstance(store, (InstantStore, LocalLeases)):
+        message = (
+            f"Each worker would have sessions of its own in the {store.name} store: serve with one "
+            f"worker, or give the bot a store that processes may share."
+        )
+        raise ConfigurationError(message)
 
 
 def app() -> Starlette:

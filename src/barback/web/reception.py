@@ -24,6 +24,7 @@ from barback.errors import (
     WebhookMalformed,
     WebhookRefused,
 )
+from barback.web.complaints import Complaints
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -55,6 +56,7 @@ class Reception:
         self._early: set[asyncio.Task[None]] = set()
         self._unheard: set[asyncio.Future[Outcome]] = set()  # or else nobody would hold them
         self._closing: asyncio.Event | None = None
+        self._complaints = Complaints()
 
     def open(self) -> None:
         """The bot starts."""
@@ -74,10 +76,10 @@ class Reception:
         try:
             events = self._events(channel, request)
         except WebhookRefused as error:
-            logger.warning("A request to %s was refused: %s", channel.path, error)
+            self._complaints.tell(channel.path, "was refused", error)
             return WebhookAnswer(401), None
         except WebhookMalformed as error:
-            logger.warning("A request to %s was not understood: %s", channel.path, error)
+            self._complaints.tell(channel.path, "was not understood", error)
             return WebhookAnswer(400), None
         if isinstance(events, WebhookAnswer):
             return events, None

@@ -61,9 +61,10 @@ class Poller:
                 await asyncio.sleep(pause)
                 continue
             pause = FIRST_PAUSE
+            remember = len(updates) > 1  # if one is not done, all come again should this be killed
             async with asyncio.TaskGroup() as group:
                 for update in updates:
-                    group.create_task(self._handle(update))
+                    group.create_task(self._handle(update, remember=remember))
             if updates:
                 self._offset = max(update["update_id"] for update in updates) + 1
 
@@ -76,21 +77,21 @@ class Poller:
         )
         return updates
 
-    async def _handle(self, update: dict[str, Any]) -> None:
+    async def _handle(self, update: dict[str, Any], *, remember: bool) -> None:
         try:
             event = self._channel.event_of(update)
         except WebhookMalformed as error:
             logger.warning("An update of %s was left out: %s", self._channel.name, error)
             return
         if event is not None:
-            await self._until_done(event)
+            await self._until_done(event, remember=remember)
 
-    async def _until_done(self, event: Event) -> None:
+    async def _until_done(self, event: Event, *, remember: bool) -> None:
         """What was not done comes again, as it does to a webhook."""
         pause = FIRST_PAUSE
         while True:
             try:
-                await self._bot.handle(event, remember=True)
+                await self._bot.handle(event, remember=remember)
             except BotNotRunning:
                 raise
             except (NotDone, CommitUnknown) as error:

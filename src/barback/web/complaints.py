@@ -1,0 +1,33 @@
+"""Complaints: what is logged of requests that are not a platform's, however many come."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Final
+
+__all__ = ["Complaints"]
+
+logger = logging.getLogger("barback")
+
+EVERY: Final = 60.0
+"""Seconds between two lines of one kind: whoever sends such requests must not fill the log."""
+
+
+class Complaints:
+    """The first of a kind is logged at once, and of the others how many there were."""
+
+    def __init__(self) -> None:
+        self._told_at: dict[tuple[str, str], float] = {}
+        self._untold: dict[tuple[str, str], int] = {}
+
+    def tell(self, path: str, what: str, error: Exception) -> None:
+        """Log that a request to `path` was refused, or the like."""
+        kind, now = (path, what), time.monotonic()
+        if now - self._told_at.get(kind, float("-inf")) < EVERY:
+            self._untold[kind] = self._untold.get(kind, 0) + 1
+            return
+        self._told_at[kind] = now
+        more = self._untold.pop(kind, 0)
+        and_more = f" So were {more} others since the last line of this kind." if more else ""
+        logger.warning("A request to %s %s: %s%s", path, what, error, and_more)
