@@ -23,6 +23,7 @@ from barback import Bot, ConsoleBot, TelegramChannel
 channel = TelegramChannel(os.environ["TOKEN"], server=os.environ["SERVER"])
 bot = Bot(channels=[channel])
 bare = Bot()
+lost = Bot(channels=[channel], session_store="redis://:hidden@127.0.0.1:1/0")
 console = ConsoleBot()
 """
 
@@ -131,6 +132,14 @@ def test_what_cannot_be_done_is_said_in_a_sentence(
     assert done.returncode == 2
     assert told in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_store_that_is_away_is_said_in_a_sentence_and_its_password_is_not(folder: Path) -> None:
+    done = command("run", "shop:lost", cwd=folder)
+    assert done.returncode == 1
+    assert "could not connect to 127.0.0.1:1" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "hidden" not in done.stderr
 
 
 def test_a_channel_is_made_of_the_environment() -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from barback.cli.loading import load_bot, with_channels
 from barback.errors import ConfigurationError
@@ -18,7 +19,7 @@ with needs_extra("serve"):
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
-    from barback.bot import Bot
+    from barback.stores.base import LeasedStore
 
 __all__ = ["app", "run"]
 
@@ -77,8 +78,10 @@ def run(  # noqa: PLR0913 - what the command line says
     """
     os.environ[BOT], os.environ[CHANNELS] = bot, ",".join(channels)
     served = app()  # what is wrong is told at once, and here
+    store = served.state.bot._store  # noqa: SLF001 - as the bot uses it, it is leased
     if workers > 1:
-        _refuse_unshared(served.state.bot)
+        _refuse_unshared(store)
+    asyncio.run(_see_it_open(store))
     uvicorn.run(
         served if workers == 1 else "barback.cli.run:app",
         factory=workers > 1,
@@ -93,9 +96,14 @@ def run(  # noqa: PLR0913 - what the command line says
     )
 
 
-def _refuse_unshared(bot: Bot[Any]) -> None:
+async def _see_it_open(store: LeasedStore) -> None:
+    """Fail with a sentence, before a server does with all that it knows."""
+    await store.acquire()
+    await store.relinquish()
+
+
+def _refuse_unshared(store: LeasedStore) -> None:
     """Several processes need a store of which each sees what the others have written."""
-    store = bot._store  # noqa: SLF001 - as it is told to the bot, it is leased
     if isinstance(store, (InstantStore, LocalLeases)):
         message = (
             f"Each worker would have sessions of its own in the {store.name} store: serve with one "

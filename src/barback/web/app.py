@@ -43,7 +43,7 @@ def app_of(
         raise ConfigurationError(message)
     reception = Reception(bot, max_early=max_early)
     readiness = Readiness(bot)
-    routes = [Route("/healthz", _healthz), Route("/readyz", readiness)]
+    routes = []
     taken = {"/healthz", "/readyz"}
     for channel in webhooks:
         path = channel.path or f"/{channel.name}"
@@ -52,6 +52,8 @@ def app_of(
             raise ConfigurationError(message)
         taken.add(path)
         routes.append(Route(path, Webhook(bot, channel, reception, max_body)))
+
+    routes += [Route("/healthz", _healthz), Route("/readyz", readiness)]
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
