@@ -41,6 +41,15 @@ def test_what_is_one_sign_stays_one(together: str) -> None:
         assert any(together in part for part in parts)
 
 
+def test_what_never_ends_is_cut_all_the_same() -> None:
+    endless = "e" + "\u0301" * 60
+    assert [len(part) for part in parts_of(endless, 20)] == [20, 20, 20, 1]
+
+
+def test_blank_space_between_parts_is_no_part() -> None:
+    assert parts_of("one" + " " * 40 + "two", 16) == ["one", "two"]
+
+
 @given(st.text(max_size=200), st.integers(min_value=2, max_value=20))
 def test_no_part_is_too_long_and_nothing_but_white_space_is_lost(text: str, longest: int) -> None:
     parts = parts_of(text, longest)

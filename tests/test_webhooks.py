@@ -1,11 +1,10 @@
-"""The web app of a bot, in this process: what a platform is answered, and when."""
+"""The web app of a bot, in this process: what a platform is answered, and what comes again."""
 
 from __future__ import annotations
 
 import asyncio
-import hmac
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -21,94 +20,13 @@ from barback import (
     CommitUnknown,
     ConfigurationError,
     Context,
-    Event,
     MemorySessionStore,
     Redeliver,
     SessionStoreUnavailable,
     User,
-    WebhookAnswer,
-    WebhookChannel,
-    WebhookMalformed,
-    WebhookRefused,
-    WebhookRequest,
 )
+from tests.postbox import BATCH, Postbox, failing, greeter, serving
 from tests.scripted import ScriptedStore, state_of
-
-BATCH = [{"id": "1", "who": "tim"}, {"id": "2", "who": "tim"}, {"id": "3", "who": "ann"}]
-
-
-class Postbox(WebhookChannel):
-    """A platform that sends lists of what people did, with a secret in a header."""
-
-    name = "postbox"
-
-    def __init__(self) -> None:
-        self.sent: list[str] = []
-        self.seen: list[WebhookRequest] = []
-
-    def handshake(self, request: WebhookRequest) -> WebhookAnswer | None:
-        self.seen.append(request)
-        if request.method == "GET" and request.query.get("token") == "right":
-            return WebhookAnswer(200, request.query["challenge"].encode())
-        if request.body == b"hello?":
-            return WebhookAnswer(200, b"yes", "text/x-greeting")
-        return None
-
-    def verify(self, request: WebhookRequest) -> None:
-        if not hmac.compare_digest(request.headers.get("secret", ""), "right"):
-            raise WebhookRefused("no")
-
-    def events(self, request: WebhookRequest) -> Sequence[Event]:
-        try:
-            told = msgspec.json.decode(request.body, type=list[dict[str, str]])
-        except msgspec.DecodeError:
-            raise WebhookMalformed("no list") from None
-        return [
-            Event(channel=self.name, id=one["id"], user=User(one["who"]), text=one.get("text"))
-            for one in told
-        ]
-
-    async def send_text(self, context: Context[Any], text: str) -> None:
-        self.sent.append(text)
-
-
-class World:
-    """A bot, its channel, and somebody who calls it."""
-
-    def __init__(self, bot: Bot[Any], box: Postbox, client: httpx2.AsyncClient) -> None:
-        self.bot, self.box, self.client = bot, box, client
-
-    async def post(self, *events: dict[str, str], signed: str = "right") -> httpx2.Response:
-        body = msgspec.json.encode(events)
-        return await self.client.post("/postbox", content=body, headers={"secret": signed})
-
-
-@asynccontextmanager
-async def serving(
-    bot: Bot[Any], *, running: bool = True, ack_within: float = 20.0, **options: Any
-) -> AsyncIterator[World]:
-    box = Postbox()
-    box.ack_within = ack_within
-    app = bot.asgi(box, **options)
-    transport = httpx2.ASGITransport(app=app)
-    async with httpx2.AsyncClient(transport=transport, base_url="http://bot") as client:
-        if not running:
-            yield World(bot, box, client)
-            return
-        async with app.router.lifespan_context(app):
-            yield World(bot, box, client)
-
-
-def greeter(**options: Any) -> Bot[Any]:
-    """Replies to each event with its id, and keeps nothing."""
-    bot = Bot(**options)
-
-    @bot.on_event
-    async def reply(context: Context[Any]) -> None:
-        await context.send_text(str(context.event.id))
-
-    return bot
-
 
 # What is answered.
 
@@ -215,16 +133,22 @@ async def test_a_body_that_turns_out_to_be_too_long_is_413_and_no_more_of_it_is_
             read += 1
             yield b"x"
 
-    bot, box = greeter(), Postbox()
-    app = bot.asgi(box, max_body=10)
     stream = endless()
-    statuses = []
 
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": await anext(stream), "more_body": True}
 
+    assert await called_with(greeter().asgi(Postbox(), max_body=10), receive) == 413
+    await stream.aclose()
+    assert read == 11
+
+
+async def called_with(app: Any, receive: Any) -> int:
+    """The status that the app answers to a request whose body comes by `receive`."""
+    answered: list[Any] = []
+
     async def send(message: Any) -> None:
-        statuses.append(message.get("status"))
+        answered.append(message)
 
     scope = {
         "type": "http",
@@ -234,9 +158,32 @@ async def test_a_body_that_turns_out_to_be_too_long_is_413_and_no_more_of_it_is_
         "query_string": b"",
     }
     await app(scope, receive, send)
-    await stream.aclose()
-    assert statuses[0] == 413
-    assert read == 11
+    status: int = answered[0]["status"]
+    assert (b"connection", b"close") in answered[0]["headers"]
+    return status
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("barback.web.app.READ_WITHIN", 0.01)
+
+    async def receive() -> dict[str, Any]:
+        return await asyncio.Future()
+
+    assert await called_with(greeter().asgi(Postbox()), receive) == 408
+
+
+async def test_who_hangs_up_in_the_middle_of_it_has_said_nothing() -> None:
+    parts: list[dict[str, Any]] = [
+        {"type": "http.request", "body": b"[", "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+
+    async def receive() -> dict[str, Any]:
+        return parts.pop(0)
+
+    box = Postbox()
+    assert await called_with(greeter().asgi(box), receive) == 400
+    assert box.seen == []
 
 
 async def test_a_body_of_just_the_limit_is_read() -> None:
@@ -284,13 +231,6 @@ async def test_a_bot_that_asks_for_it_gets_the_event_again(error: Exception) -> 
         if not isinstance(error, Redeliver):
             world.bot.handle = failing(error)  # type: ignore[method-assign]
         assert (await world.post({"id": "1", "who": "tim"})).status_code == 503
-
-
-def failing(error: Exception) -> Any:
-    async def handle(event: Event, *, remember: bool = False) -> None:
-        raise error
-
-    return handle
 
 
 async def test_a_bot_that_is_full_says_after_how_long_to_come_again() -> None:
@@ -377,155 +317,6 @@ async def test_of_a_batch_that_comes_again_what_was_done_is_not_done_again() -> 
         async with serving(made()) as world:
             assert (await world.post(*BATCH)).status_code == 200
             assert world.box.sent == ["3"]
-
-
-# Early answers.
-
-
-async def test_a_turn_that_takes_longer_than_the_platform_waits_is_answered_early() -> None:
-    bot, may_end = Bot(initial_state={"done": False}), asyncio.Event()
-
-    @bot.on_event
-    async def slow(context: Context[Any]) -> None:
-        await may_end.wait()
-        context.set_state(done=True)
-
-    async with serving(bot, ack_within=0.01) as world:
-        assert (await world.post({"id": "1", "who": "tim"})).status_code == 200
-        assert bot.early_answers == 1
-        may_end.set()
-        assert await state_of(bot, "postbox:tim") == {"done": True}
-    assert bot.lost_events == 0
-
-
-async def test_what_was_answered_early_and_not_done_is_handled_again_here() -> None:
-    bot, may_end, calls = Bot(initial_state={"done": False}), asyncio.Event(), 0
-    done = asyncio.Event()
-
-    @bot.on_event
-    async def slow(context: Context[Any]) -> None:
-        nonlocal calls
-        calls += 1
-        await may_end.wait()
-        if calls < 3:
-            raise Redeliver("not yet")
-        context.set_state(done=True)
-        done.set()
-
-    async with serving(bot, ack_within=0.01) as world:
-        assert (await world.post({"id": "1", "who": "tim"})).status_code == 200
-        may_end.set()
-        await done.wait()
-        assert await state_of(bot, "postbox:tim") == {"done": True}
-    assert (bot.early_answers, bot.lost_events) == (1, 0)
-
-
-async def test_what_was_answered_early_is_waited_for_when_the_bot_stops() -> None:
-    bot, ended = Bot(), []
-
-    @bot.on_event
-    async def slow(context: Context[Any]) -> None:
-        await asyncio.sleep(0.1)
-        ended.append(context.event.id)
-
-    async with serving(bot, ack_within=0.01) as world:
-        await world.post({"id": "1", "who": "tim"})
-        assert ended == []
-    assert ended == ["1"]
-
-
-async def test_what_is_lost_when_the_bot_stops_is_counted_and_logged(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    bot, begun = Bot(shutdown_timeout=0.01), asyncio.Event()
-
-    @bot.on_event
-    async def endless(context: Context[Any]) -> None:
-        begun.set()
-        await asyncio.Event().wait()
-
-    async with serving(bot, ack_within=0.01) as world:
-        await world.post({"id": "1", "who": "tim"})
-    assert bot.lost_events == 1
-    assert "is lost" in caplog.text
-
-
-async def test_no_more_turns_are_answered_early_than_may_be() -> None:
-    bot, may_end, handled = Bot(), asyncio.Event(), []
-
-    @bot.on_event
-    async def slow(context: Context[Any]) -> None:
-        await may_end.wait()
-        handled.append(context.event.id)
-
-    async with serving(bot, ack_within=0.01, max_early=1) as world:
-        assert (await world.post({"id": "1", "who": "tim"})).status_code == 200
-        refused = await world.post({"id": "2", "who": "ann"})
-        assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
-        may_end.set()
-        async with bot.conversation("postbox:tim"):
-            pass  # behind the first turn
-        assert handled == ["1"]
-        while bot._receptions[0]._early:
-            await asyncio.sleep(0)
-        assert (await world.post({"id": "2", "who": "ann"})).status_code == 200
-        assert handled == ["1", "2"]
-
-
-async def test_a_platform_that_hangs_up_does_not_cut_a_turn_short() -> None:
-    bot, begun, may_end = Bot(initial_state={"n": 0}), asyncio.Event(), asyncio.Event()
-
-    @bot.on_event
-    async def slow(context: Context[Any]) -> None:
-        begun.set()
-        await may_end.wait()
-        context.set_state(n=context.state["n"] + 1)
-
-    async with serving(bot) as world:
-        request = asyncio.ensure_future(world.post({"id": "1", "who": "tim"}))
-        await begun.wait()
-        request.cancel()
-        await asyncio.wait([request])
-        may_end.set()
-        assert (await world.post({"id": "1", "who": "tim"})).status_code == 200
-        assert await state_of(bot, "postbox:tim") == {"n": 1}
-
-
-# Health.
-
-
-async def test_health_is_that_the_process_lives() -> None:
-    async with serving(greeter(), running=False) as world:
-        assert (await world.client.get("/healthz")).status_code == 200
-
-
-async def test_a_bot_is_ready_while_it_runs_and_its_store_answers() -> None:
-    store = ScriptedStore()
-    bot = greeter(session_store=store)
-    async with serving(bot) as world:
-        store.script("checkout", "unavailable")
-        answer = await world.client.get("/readyz")
-        assert (answer.status_code, answer.text) == (503, "The store cannot do its work.")
-        readiness = next(r for r in app_routes(world) if r.path == "/readyz").app
-        readiness._asked_at = float("-inf")  # as if a second had gone
-        assert (await world.client.get("/readyz")).status_code == 200
-    assert [record async for record in store.inner.all()] == []
-
-
-def app_routes(world: World) -> Any:
-    return world.client._transport.app.routes  # type: ignore[attr-defined]
-
-
-async def test_the_store_is_asked_once_a_second_however_many_ask() -> None:
-    store = ScriptedStore()
-    async with serving(greeter(session_store=store)) as world:
-        await asyncio.gather(*(world.client.get("/readyz") for _ in range(20)))
-        assert store.calls.count("checkout") == 1
-
-
-async def test_a_bot_that_does_not_run_is_not_ready() -> None:
-    async with serving(greeter(), running=False) as world:
-        assert (await world.client.get("/readyz")).status_code == 503
 
 
 # Putting it together.
