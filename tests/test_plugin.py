@@ -17,7 +17,8 @@ pytest_plugins = ["pytester"]
 def outcomes_of(pytester: pytest.Pytester, test: str) -> tuple[dict[str, int], Sequence[str]]:
     """Run a test module by itself, in its order: how many came to what, and the output."""
     pytester.makepyfile(textwrap.dedent(test))
-    result = pytester.runpytest("-p", "no:randomly", "-p", "no:hypothesispytest")
+    others = ("randomly", "hypothesispytest", "anyio")  # plugins that came with other packages
+    result = pytester.runpytest(*(f"-pno:{name}" for name in others))
     return result.parseoutcomes(), result.outlines
 
 
