@@ -56,6 +56,8 @@ class Httpx2Http:
             sent = not isinstance(error, NOT_SENT)
             # The error itself holds the request, and so the address. It says no more than this.
             told = f"{type(error).__name__}: {error}".rstrip(": ")
+        except httpx2.InvalidURL:  # whose words may be a part of the address
+            sent, told = False, "the address is none"
         raise HttpFailed(told, sent=sent)
 
     async def close(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -35,7 +36,8 @@ class Refusal(msgspec.Struct):
 class TelegramClient(PlatformClient):
     """Every method of the Bot API by its name: `await client.send_photo(chat_id=…, photo=…)`.
 
-    Names may be written in Python's way or in Telegram's. Parameters are what JSON has; None is
+    Names may be written in Python's way or in Telegram's; the Bot API's own `close` has to be asked
+    for with `call("close")`. Parameters are what JSON has; None is
     left out. A file to upload is an `InputFile`, also inside of a list of media. What comes back
     is the `result`, as JSON has it.
 
@@ -58,6 +60,9 @@ class TelegramClient(PlatformClient):
             message = (
                 "A Telegram bot's token is as BotFather tells it: digits, a colon and letters."
             )
+            raise ConfigurationError(message)
+        if not _is_address(server):
+            message = "A server of the Bot API is an address that begins with https:// or http://."
             raise ConfigurationError(message)
         super().__init__(channel, http=http, timeout=timeout, retry_within=retry_within)
         self._secret = token.partition(":")[2]
@@ -108,6 +113,14 @@ class TelegramClient(PlatformClient):
             retry_after=float(wait) if isinstance(wait, (int, float)) else None,
             parameters=told.parameters,
         )
+
+
+def _is_address(server: str) -> bool:
+    try:
+        parts = urlsplit(server)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is none, or a host with half a bracket
+        return False
 
 
 def _taken_out(value: Any, name: str, files: dict[str, InputFile]) -> Any:
