@@ -60,13 +60,18 @@ async def test_whoever_sends_such_requests_does_not_fill_the_log(
         assert caplog.text.count("was refused") == 1
         monkeypatch.setattr("barback.web.complaints.EVERY", 0.0)
         await world.post(signed="wrong")
-        assert "So were 49 others" in caplog.text
+        assert "So it was with 49 others" in caplog.text
 
 
 async def test_what_is_not_understood_is_400() -> None:
     async with serving(greeter()) as world:
         answer = await world.client.post("/postbox", content=b"{", headers={"secret": "right"})
         assert answer.status_code == 400
+
+
+async def test_an_event_that_no_session_could_remember_is_400() -> None:
+    async with serving(greeter()) as world:
+        assert (await world.post({"id": "1" * 3000, "who": "tim"})).status_code == 400
 
 
 async def test_nothing_done_is_200() -> None:

@@ -1,4 +1,4 @@
-"""Complaints: what is logged of requests that are not a platform's, however many come."""
+"""Complaints: what is logged of requests that come to nothing, however many there are."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Complaints"]
 logger = logging.getLogger("barback")
 
 EVERY: Final = 60.0
-"""Seconds between two lines of one kind: whoever sends such requests must not fill the log."""
+"""Seconds between two lines of one kind: neither strangers nor an outage fill the log."""
 
 
 class Complaints:
@@ -23,11 +23,13 @@ class Complaints:
 
     def tell(self, path: str, what: str, error: Exception) -> None:
         """Log that a request to `path` was refused, or the like."""
-        kind, now = (path, what), time.monotonic()
+        kind, now = (path, type(error).__name__), time.monotonic()
         if now - self._told_at.get(kind, float("-inf")) < EVERY:
             self._untold[kind] = self._untold.get(kind, 0) + 1
             return
         self._told_at[kind] = now
         more = self._untold.pop(kind, 0)
-        and_more = f" So were {more} others since the last line of this kind." if more else ""
+        and_more = (
+            f" So it was with {more} others since the last line of this kind." if more else ""
+        )
         logger.warning("A request to %s %s: %s%s", path, what, error, and_more)

@@ -20,6 +20,7 @@ from barback.errors import (
     BotNotRunning,
     BotOverloaded,
     CommitUnknown,
+    InvalidEvent,
     NotDone,
     WebhookMalformed,
     WebhookRefused,
@@ -78,7 +79,7 @@ class Reception:
         except WebhookRefused as error:
             self._complaints.tell(channel.path, "was refused", error)
             return WebhookAnswer(401), None
-        except WebhookMalformed as error:
+        except (WebhookMalformed, InvalidEvent) as error:
             self._complaints.tell(channel.path, "was not understood", error)
             return WebhookAnswer(400), None
         if isinstance(events, WebhookAnswer):
@@ -114,7 +115,9 @@ class Reception:
             self._let_go_on(running)
             return _again(None)
         replies = [
-            _settled(event, task) for event, task in zip(events, tasks, strict=True) if task.done()
+            self._settled(channel, event, task)
+            for event, task in zip(events, tasks, strict=True)
+            if task.done()
         ]
         worst = max(replies, key=_severity, default=(DONE, None))
         if worst[0].status != DONE.status:
@@ -125,6 +128,19 @@ class Reception:
             if task in running:
                 self._answer_early(event, task)
         return DONE, None
+
+    def _settled(
+        self, channel: WebhookChannel, event: Event, task: asyncio.Future[Outcome]
+    ) -> Reply:
+        """The answer for one event whose turn is over."""
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if error is None:
+            return DONE, None
+        if isinstance(error, (NotDone, CommitUnknown)):
+            self._complaints.tell(channel.path, "was not done, and is to come again", error)
+            return _again(error)
+        logger.error("%r could not be given to the bot.", event, exc_info=error)
+        return WebhookAnswer(500), None
 
     def _let_go_on(self, tasks: Iterable[asyncio.Future[Outcome]]) -> None:
         """Turns whose answer nobody waits for, and whose events come again."""
@@ -181,18 +197,6 @@ class Reception:
         except TimeoutError:
             return False
         return True
-
-
-def _settled(event: Event, task: asyncio.Future[Outcome]) -> Reply:
-    """The answer for one event whose turn is over."""
-    error = asyncio.CancelledError() if task.cancelled() else task.exception()
-    if error is None:
-        return DONE, None
-    if isinstance(error, (NotDone, CommitUnknown)):
-        logger.warning("%r was not done, and is to come again: %s", event, error)
-        return _again(error)
-    logger.error("%r could not be given to the bot.", event, exc_info=error)
-    return WebhookAnswer(500), None
 
 
 def _again(error: BaseException | None) -> Reply:
