@@ -379,9 +379,10 @@ def _is_own(record: Record, stored: Record, turn_id: str) -> bool:
 def _window_holds(read: Record | None, stored: Record) -> bool:
     """Whether an id added after `read` would surely still be among those `stored` remembers.
 
-    Ids go oldest first, whatever the limits of who lets them go: one from before is still there.
+    Ids go oldest first, whatever the limits of who lets them go: one from before is still there,
+    with its time. Without that, it is of an event that was let go, and has been handled again.
     """
     try:
-        return read is not None and any(turn_id in stored.seen for turn_id in read.seen)
+        return read is not None and not read.seen.items().isdisjoint(stored.seen.items())
     except ValueError:  # they cannot be read
         return False
