@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-__all__ = ["SHARED", "own_place", "own_url", "with_options"]
+__all__ = ["EVERY", "SHARED", "own_place", "own_url", "with_options"]
 
 SHARED: Final = (
     "file",
@@ -22,9 +22,13 @@ SHARED: Final = (
     "postgres",
 )
 
+EVERY: Final = ("memory", *SHARED)
+
 
 def own_url(store: str, request: pytest.FixtureRequest, folder: Path) -> str:
     """The URL of a place in `store` where nobody else is; its server is started at need."""
+    if store == "memory":  # of which there is one for each bot that opens it
+        return "memory://"
     if store == "file":
         return f"file:{folder}/sessions"
     if store == "sqlite":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from barback import Bot, Context, Event, History, LeasedStore, MemorySessionStore, User
@@ -13,9 +14,29 @@ if TYPE_CHECKING:
 
     from barback import SessionStore
 
-__all__ = ["TIM", "add", "keeping", "orphans", "parts", "records", "say", "settled", "values"]
+__all__ = [
+    "LATE",
+    "TIM",
+    "Strict",
+    "add",
+    "keeping",
+    "orphans",
+    "parts",
+    "records",
+    "say",
+    "settled",
+    "values",
+]
 
 TIM = "test:tim"
+LATE = 1 << 60  # a time that all is before
+
+
+@dataclass
+class Strict:
+    """States that the others do not fit."""
+
+    name: str = ""
 
 
 def keeping(store: LeasedStore | SessionStore | None = None, **options: Any) -> Bot[Any]:

@@ -34,6 +34,7 @@ from tests.matrix_worker import (
     Setup,
     Talk,
 )
+from tests.unmeasured import unmeasured
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -61,9 +62,6 @@ TERM = 1.0  # seconds of a lease
 ANSWERED = 90.0  # seconds within which an order must have been carried out
 PROGRESS = 25  # turns that each worker is to end between two faults
 TWICE = 20  # events of each user, the last ones, that are delivered again when all is over
-
-# Coverage writes a file at a process's end, which one whose user has become nobody cannot.
-UNMEASURED = {name: value for name, value in os.environ.items() if "COVERAGE" not in name}
 
 
 class Struck(NamedTuple):
@@ -129,7 +127,7 @@ async def start(setup: Setup) -> Process:
             stdout=asyncio.subprocess.PIPE,
             stderr=log,
             limit=1 << 24,
-            env=UNMEASURED,
+            env=unmeasured(),  # a bot whose user has become nobody could write down no coverage
         )
     return Process(setup, started)
 

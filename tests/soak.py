@@ -7,7 +7,6 @@ and, with all of them run, puts it into docs/guarantees.md. It ends with 1 if th
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from tests.soak_worker import Sample, Soak
+from tests.unmeasured import unmeasured
 from tests.valkey_servers import ValkeyServer
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def soak(what: Soak, *, within: float) -> Curve:
     done = subprocess.run(
         [sys.executable, str(WORKER), msgspec.json.encode(what).decode()],
         # What is measured is memory, and coverage's would be in it.
-        env={name: value for name, value in os.environ.items() if "COVERAGE" not in name},
+        env=unmeasured(),
         capture_output=True,
         text=True,
         timeout=within,

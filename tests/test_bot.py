@@ -37,6 +37,7 @@ from barback import (
     open_store,
 )
 from tests.scripted import ScriptedStore, counting_bot, event, state_of, until
+from tests.unmeasured import unmeasured
 
 
 class Diary(Channel):
@@ -653,7 +654,7 @@ def test_importing_barback_loads_no_driver_no_server_and_few_dependencies() -> N
         capture_output=True,
         text=True,
         check=True,
-        env={name: value for name, value in os.environ.items() if "COVERAGE" not in name},
+        env=unmeasured(),
     )
     loaded = done.stdout.split()
     ours = {name for name in loaded if name.startswith("barback.")}

@@ -32,16 +32,16 @@ from barback.stores.local import leased
 from barback.stores.url import open_store
 from barback.testing import Clock
 from barback.testing.contract_tools import peek
-from tests.every_store import SHARED, own_url
+from tests.every_store import EVERY, own_url
 from tests.scripted import ScriptedStore, event, nothing_left, until
 
 HOUR = timedelta(hours=1)
 
 
-@pytest.fixture(params=["memory", *SHARED])
+@pytest.fixture(params=EVERY)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> LeasedStore:
     kind: str = request.param
-    return leased(open_store("memory://" if kind == "memory" else own_url(kind, request, tmp_path)))
+    return leased(open_store(own_url(kind, request, tmp_path)))
 
 
 class World:

@@ -26,7 +26,7 @@ from barback.record import Record
 from barback.tending import place_of
 from barback.testing import Clock
 from barback.testing.contract_tools import lease_on, leased, put
-from tests.every_store import SHARED, own_url
+from tests.every_store import EVERY, own_url
 from tests.scripted import ScriptedStore, counting_bot, nothing_left, state_of, until
 
 if TYPE_CHECKING:
@@ -51,11 +51,11 @@ async def told(bot: Bot[Any], *events: Event) -> None:
         assert await bot.handle(each) == Outcome.COMMITTED
 
 
-@pytest.mark.parametrize("store", ["memory", *SHARED])
+@pytest.mark.parametrize("store", EVERY)
 async def test_a_person_is_forgotten_in_every_store(
     store: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    url = "memory://" if store == "memory" else own_url(store, request, tmp_path)
+    url = own_url(store, request, tmp_path)
     async with leased(open_store(url)) as opened:
         bot = counting_bot(session_store=opened)
         async with bot:

@@ -32,18 +32,18 @@ from barback.stores.url import open_store
 from barback.testing import Clock
 from barback.testing.contract_tools import peek
 from barback.testing.faults import Chances, FaultyStore
-from tests.every_store import SHARED, own_url, with_options
+from tests.every_store import EVERY, own_url, with_options
 from tests.scripted import event, nothing_left, until
 
 TIM = "test:tim"
 Opened = Callable[..., AbstractAsyncContextManager[Bot]]
 
 
-@pytest.fixture(params=["memory", *SHARED])
+@pytest.fixture(params=EVERY)
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A store of the test's own; of the memory's there is one for each bot that opens it."""
     store: str = request.param
-    return "memory://" if store == "memory" else own_url(store, request, tmp_path)
+    return own_url(store, request, tmp_path)
 
 
 @pytest.fixture

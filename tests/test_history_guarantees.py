@@ -16,7 +16,7 @@ from barback.orphans import remove_orphans
 from barback.stores.local import leased
 from barback.stores.url import open_store
 from barback.testing.faults import Chances, FaultyStore
-from tests.every_store import SHARED, own_url
+from tests.every_store import EVERY, own_url
 from tests.histories import keeping, orphans, settled, values
 from tests.scripted import event
 
@@ -29,10 +29,10 @@ LATE = 1 << 60
 EVENTS = 60  # more than rest in a session's record
 
 
-@pytest.fixture(params=["memory", *SHARED])
+@pytest.fixture(params=EVERY)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> LeasedStore:
     kind: str = request.param
-    return leased(open_store("memory://" if kind == "memory" else own_url(kind, request, tmp_path)))
+    return leased(open_store(own_url(kind, request, tmp_path)))
 
 
 def noting(store: LeasedStore, **options: Any) -> Bot[Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -30,27 +29,30 @@ from barback.stores.local import leased
 from barback.stores.url import open_store
 from barback.sweeper import sweep
 from barback.testing import Clock
-from tests.every_store import SHARED, own_url
-from tests.histories import TIM, add, keeping, orphans, parts, records, say, settled, values
+from tests.every_store import EVERY, own_url
+from tests.histories import (
+    LATE,
+    TIM,
+    Strict,
+    add,
+    keeping,
+    orphans,
+    parts,
+    records,
+    say,
+    settled,
+    values,
+)
 from tests.scripted import ScriptedStore, until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-LATE = 1 << 60  # a time that all is before
 
-
-@dataclass
-class Strict:
-    """States that the others do not fit."""
-
-    name: str = ""
-
-
-@pytest.fixture(params=["memory", *SHARED])
+@pytest.fixture(params=EVERY)
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     kind: str = request.param
-    return "memory://" if kind == "memory" else own_url(kind, request, tmp_path)
+    return own_url(kind, request, tmp_path)
 
 
 @pytest.fixture

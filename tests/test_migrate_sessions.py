@@ -26,7 +26,7 @@ from barback import (
 from barback.record import NEVER
 from barback.testing import Clock
 from barback.testing.contract_tools import lease_on, leased, put
-from tests.every_store import SHARED, own_url
+from tests.every_store import EVERY, own_url
 from tests.scripted import ScriptedStore, counting_bot, event, nothing_left, until
 
 if TYPE_CHECKING:
@@ -64,11 +64,11 @@ async def content(store: SessionStore | LeasedStore) -> dict[str, Record]:
         return {record.id: record async for record in opened.all()}
 
 
-@pytest.mark.parametrize("store", ["memory", *SHARED])
+@pytest.mark.parametrize("store", EVERY)
 async def test_every_older_session_is_migrated_in_every_store(
     store: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    url = "memory://" if store == "memory" else own_url(store, request, tmp_path)
+    url = own_url(store, request, tmp_path)
     async with leased(open_store(url)) as opened:
         await filled(opened)
         async with renaming(opened) as bot:

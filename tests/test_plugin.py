@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import subprocess
 import sys
 import textwrap
 from collections.abc import Sequence
 
 import pytest
+
+from tests.unmeasured import unmeasured
 
 pytest_plugins = ["pytester"]
 
@@ -274,7 +275,7 @@ def test_an_exception_nobody_awaited_is_found_however_old_its_task_is(
 
 def test_the_plugin_is_there_without_configuration_and_loads_next_to_nothing() -> None:
     code = "import sys, barback.testing.plugin; print(*sys.modules)"
-    plain = {name: value for name, value in os.environ.items() if "COVERAGE" not in name}
+    plain = unmeasured()
     run = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=plain
     )

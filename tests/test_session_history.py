@@ -31,7 +31,7 @@ from barback.stores.local import leased
 from barback.stores.url import open_store
 from barback.testing import Clock
 from barback.testing.contract_tools import peek
-from tests.every_store import SHARED, own_url
+from tests.every_store import EVERY, own_url
 from tests.histories import TIM, add, keeping, records, settled, values
 from tests.scripted import ScriptedStore, event
 
@@ -39,10 +39,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.fixture(params=["memory", *SHARED])
+@pytest.fixture(params=EVERY)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> LeasedStore:
     kind: str = request.param
-    return leased(open_store("memory://" if kind == "memory" else own_url(kind, request, tmp_path)))
+    return leased(open_store(own_url(kind, request, tmp_path)))
 
 
 async def test_entries_are_read_in_pages_in_the_order_they_were_added(store: LeasedStore) -> None:

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from barback import Bot, StateValueError
-from tests.every_store import SHARED, own_url
+from tests.every_store import EVERY, own_url
 from tests.kinds_of_values import FAMILIES, KINDS, Kind, field_name, type_with
 from tests.value_table import DOCUMENT, table, with_table
 
-STORES = ["memory", *SHARED]
+STORES = [*EVERY]
 
 
 def exactly(value: Any) -> Any:
@@ -65,7 +65,7 @@ async def test_every_kind_of_value_comes_back_equal_or_is_refused(
 ) -> None:
     kinds = [kind for kind in KINDS if family in kind.families]
     state = type_with(family, {field_name(kind): kind.type for kind in kinds})
-    url = "memory://" if store == "memory" else own_url(store, request, tmp_path)
+    url = own_url(store, request, tmp_path)
     async with Bot(initial_state=state, session_store=url) as bot:
         for kind in kinds:
             await comes_back(bot, kind)

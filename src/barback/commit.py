@@ -20,7 +20,7 @@ from barback.errors import (
 from barback.history import chunk_ids
 from barback.record import ASIDE, FORMAT_OVER, NEVER, Record, id_beside, new_version
 from barback.seen import Seen
-from barback.stores.base import GRACE, Lease, milliseconds
+from barback.stores.base import GRACE, milliseconds, new_lease
 from barback.tails import open_log, seal_log
 
 if TYPE_CHECKING:
@@ -162,11 +162,7 @@ class Commits:
             expires_at=None,
             lifetime=NEVER,
         )
-        lease = Lease(
-            session_id=aside.id,
-            token=f"{new_version():x}",
-            term=self._rules.lease_term,
-        )
+        lease = new_lease(aside.id, self._rules.lease_term)
         await self._operations.finish(self._store.checkout(aside.id, lease))
         await self._operations.finish(self._store.commit(aside, lease))
         logger.warning("Session %r is kept aside as %r.", record.id, aside.id)
@@ -290,12 +286,8 @@ class Commits:
             await self._store.release(turn.session_id, spent)
         except NotDone:
             raise self._unknown(turn) from lost
-        turn.lease = Lease(
-            session_id=spent.session_id,
-            token=f"{new_version():x}",
-            term=spent.term,
-            version=spent.version,
-        )
+        turn.lease = new_lease(spent.session_id, spent.term)
+        turn.lease.version = spent.version
 
     def _expiry(
         self, kept: Record | None, lifetime: int | None, now: int, created_at: int

@@ -277,28 +277,26 @@ class MigrationFailed(SessionUnreadable):
     """An older state could not be made one of the version that the code knows."""
 
 
-class KeyMissing(SessionUnreadable):
+class _KeyError(SessionUnreadable):
+    """What is wrong with a key; `key` is its name."""
+
+    may_begin_anew = False
+
+    def __init__(self, message: str = "", *, key: str = "", **where: Any) -> None:
+        super().__init__(message, **where)
+        self.key = key
+
+
+class KeyMissing(_KeyError):
     """A state is encrypted with a key that the bot does not have, or it has none at all.
 
     `key`: that key's name; "" where the bot has none at all. Nothing is wrong with the session: a
     key that was forgotten must not let every session begin anew.
     """
 
-    may_begin_anew = False
 
-    def __init__(self, message: str = "", *, key: str = "", **where: Any) -> None:
-        super().__init__(message, **where)
-        self.key = key
-
-
-class WrongKey(SessionUnreadable):
+class WrongKey(_KeyError):
     """The bot has a key of that name, `key`, and it is another than the state is encrypted with."""
-
-    may_begin_anew = False
-
-    def __init__(self, message: str = "", *, key: str = "", **where: Any) -> None:
-        super().__init__(message, **where)
-        self.key = key
 
 
 class SessionNotEncrypted(SessionUnreadable):

@@ -67,10 +67,7 @@ class Handlers(ABC, Generic[S]):
         The state is as it was before the turn; what `on_error` sets is committed. Without one,
         the error is logged. Works as a decorator. Raises `HandlerRefused` as `on_event` does.
         """
-        _check_async(handler, "on_error", "async def on_error(context, error)")
-        if self._on_error is not None:
-            message = "The bot has an on_error already."
-            raise HandlerRefused(message)
+        _check_only(handler, self._on_error, "on_error", "async def on_error(context, error)")
         self._on_error = handler
         return handler
 
@@ -112,10 +109,7 @@ class Handlers(ABC, Generic[S]):
 
         Works as a decorator. Raises `HandlerRefused` as `on_event` does.
         """
-        _check_async(handler, "on_unreadable", "async def on_unreadable(error)")
-        if self._on_unreadable is not None:
-            message = "The bot has an on_unreadable already."
-            raise HandlerRefused(message)
+        _check_only(handler, self._on_unreadable, "on_unreadable", "async def on_unreadable(error)")
         self._on_unreadable = handler
         return handler
 
@@ -132,10 +126,7 @@ class Handlers(ABC, Generic[S]):
 
         Works as a decorator. Raises `HandlerRefused` as `on_event` does.
         """
-        _check_async(handler, "on_expired", "async def on_expired(context)")
-        if self._on_expired is not None:
-            message = "The bot has an on_expired already."
-            raise HandlerRefused(message)
+        _check_only(handler, self._on_expired, "on_expired", "async def on_expired(context)")
         self._refuse_while_running("An on_expired is set")
         self._on_expired = handler
         return handler
@@ -171,6 +162,14 @@ async def _call(
     context: Context[S],
 ) -> None:
     await middleware(context, call_next)
+
+
+def _check_only(function: Callable[..., Any], before: object, name: str, form: str) -> None:
+    """Refuse what is not `async def`, and a second one of its name."""
+    _check_async(function, name, form)
+    if before is not None:
+        message = f"The bot has an {name} already."
+        raise HandlerRefused(message)
 
 
 def version(number: int) -> int:

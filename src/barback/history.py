@@ -17,7 +17,6 @@ import msgspec
 from barback.errors import ConfigurationError, SessionUnreadable, StateValueError
 from barback.options import count
 from barback.record import HISTORY, id_beside, new_version, parted
-from barback.shapes import Shape, shape_of
 from barback.state import decode_state, encode_state
 from barback.stores.base import duration, milliseconds
 
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from barback.record import Record
+    from barback.shapes import Shape
 
 __all__ = ["Chunk", "Entry", "History", "Log", "Ref", "chunk_ids"]
 
@@ -61,7 +61,11 @@ class History:
             message = f"keep must be at most {MOST:,} entries of a session."
             raise ConfigurationError(message)
         self.keep_for = milliseconds(duration(keep_for, "keep_for"))
-        self._shape: Shape[Any] | None = None if of is None else shape_of(of)
+        self._shape: Shape[Any] | None = None
+        if of is not None:
+            from barback.shapes import shape_of  # noqa: PLC0415 - who has no type needs none
+
+            self._shape = shape_of(of)
 
     def encode(self, value: Any, session_id: str) -> bytes:
         """An entry as JSON. Raises `StateValueError`, with a path that begins with "entry"."""

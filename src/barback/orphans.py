@@ -6,21 +6,22 @@ whoever is killed in between leaves one behind; as does a session that its store
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import random
 from collections import defaultdict
-from collections.abc import AsyncGenerator
-from contextlib import aclosing, asynccontextmanager, nullcontext, suppress
+from contextlib import asynccontextmanager
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Final
 
-from barback.errors import BarbackError, ListingUnsupported, SessionBusy, SessionUnreadable
+from barback.errors import SessionBusy, SessionUnreadable
 from barback.history import Log, chunk_ids
-from barback.record import ASIDE, HISTORY, new_version, parted
-from barback.stores.base import Lease
+from barback.record import ASIDE, HISTORY, parted
+from barback.rounds import rounds
+from barback.stores.base import listing, new_lease
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    import asyncio
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 
     from barback.record import Record
     from barback.stores.base import LeasedStore
@@ -45,15 +46,19 @@ async def removing_orphans(
     `prefix`: what stands before the bot's ids in the store. At the end, what is under way is let
     finish, so that it leaves no lease behind.
     """
-    stop = asyncio.Event()
-    task = asyncio.create_task(_look_on(store, clock, prefix, stop))
-    try:
+
+    async def go(stop: asyncio.Event) -> None:
+        removed = await remove_orphans(store, prefix, int(clock() * 1000) - AGE, stop)
+        if removed:
+            logger.info("Removed %d parts of histories that no session had.", removed)
+
+    async with rounds(
+        go,
+        _pauses(),
+        failed="Histories could not be looked through",
+        unfinished="Histories were still being looked through when the bot closed.",
+    ):
         yield
-    finally:
-        stop.set()
-        if not (await asyncio.wait([task], timeout=TERM))[0]:
-            task.cancel()
-            logger.error("Histories were still being looked through when the bot closed.")
 
 
 async def remove_orphans(
@@ -67,7 +72,7 @@ async def remove_orphans(
     removed = found = 0
     batch: defaultdict[str, list[str]] = defaultdict(list)
     try:
-        async with _listed(store, f"{prefix}{HISTORY}:") as records:
+        async with listing(store.all(f"{prefix}{HISTORY}:")) as records:
             async for record in records:
                 if stop is not None and stop.is_set():
                     return removed
@@ -98,7 +103,7 @@ async def kept_aside(store: LeasedStore, prefix: str | None) -> dict[str, tuple[
     one cannot be read: nobody knows what that names.
     """
     users: dict[str, tuple[str, ...]] = {}
-    async with _listed(store, "" if prefix is None else f"{prefix}{ASIDE}:") as records:
+    async with listing(store.all("" if prefix is None else f"{prefix}{ASIDE}:")) as records:
         async for record in records:
             if parted(record.id)[0] != ASIDE:
                 continue
@@ -127,7 +132,7 @@ async def _remove(
 
 async def _unnamed(store: LeasedStore, session_id: str, ids: Sequence[str]) -> list[str]:
     """Those of a session's chunks that it does not name."""
-    lease = Lease(session_id=session_id, token=f"{new_version():x}", term=TERM)
+    lease = new_lease(session_id, TERM)
     try:
         record = await store.checkout(session_id, lease)
     except (SessionBusy, SessionUnreadable):
@@ -140,30 +145,7 @@ async def _unnamed(store: LeasedStore, session_id: str, ids: Sequence[str]) -> l
     return [each for each in ids if each not in still]
 
 
-@asynccontextmanager
-async def _listed(store: LeasedStore, prefix: str) -> AsyncIterator[AsyncIterator[Record]]:
-    records = store.all(prefix)
-    async with aclosing(records) if isinstance(records, AsyncGenerator) else nullcontext():
-        yield records
-
-
-async def _look_on(
-    store: LeasedStore, clock: Callable[[], float], prefix: str, stop: asyncio.Event
-) -> None:
-    pause = FIRST
-    while True:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), pause * random.uniform(0.75, 1.25))  # noqa: S311
-        if stop.is_set():
-            return
-        pause = EVERY
-        try:
-            removed = await remove_orphans(store, prefix, int(clock() * 1000) - AGE, stop)
-            if removed:
-                logger.info("Removed %d parts of histories that no session had.", removed)
-        except ListingUnsupported:
-            return  # a driver of four methods looks after its own
-        except BarbackError as error:
-            logger.warning("Histories could not be looked through: %s", error)
-        except Exception:  # a driver's own: it is tried again all the same
-            logger.exception("Histories could not be looked through.")
+def _pauses() -> Iterator[float]:
+    """About: not all processes look at the same time."""
+    for pause in chain([FIRST], repeat(EVERY)):
+        yield pause * random.uniform(0.75, 1.25)  # noqa: S311

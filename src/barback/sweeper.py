@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
-from barback.errors import BarbackError, ListingUnsupported, NotDone
+from barback.errors import NotDone
 from barback.history import chunk_ids
-from barback.record import new_version
-from barback.stores.base import GRACE, Lease
+from barback.rounds import rounds
+from barback.stores.base import GRACE, new_lease
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    import asyncio
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from barback.stores.base import LeasedStore
 
@@ -36,15 +36,19 @@ async def sweeping(store: LeasedStore, clock: Callable[[], float]) -> AsyncItera
     if store.sweeps_itself:
         yield
         return
-    stop = asyncio.Event()
-    task = asyncio.create_task(_sweep_on(store, clock, stop))
-    try:
+
+    async def go(stop: asyncio.Event) -> None:
+        removed = await sweep(store, int(clock() * 1000), stop)
+        if removed:
+            logger.info("Swept %d sessions that had expired.", removed)
+
+    async with rounds(
+        go,
+        _pauses(),
+        failed=f"The {store.name} store could not be swept",
+        unfinished=f"The {store.name} store was still being swept when the bot closed.",
+    ):
         yield
-    finally:
-        stop.set()
-        if not (await asyncio.wait([task], timeout=TERM))[0]:
-            task.cancel()
-            logger.error("The %s store was still being swept when the bot closed.", store.name)
 
 
 async def sweep(store: LeasedStore, now: int, stop: asyncio.Event | None = None) -> int:
@@ -68,7 +72,7 @@ async def sweep(store: LeasedStore, now: int, stop: asyncio.Event | None = None)
 
 async def remove(store: LeasedStore, session_id: str, before: int) -> bool:
     """Remove a record that expired before then, and its history, unless somebody came back."""
-    lease = Lease(session_id=session_id, token=f"{new_version():x}", term=TERM)
+    lease = new_lease(session_id, TERM)
     try:
         record = await store.checkout(session_id, lease)
     except NotDone:  # in a turn, and so not idle; or not to be had now, and so next time
@@ -85,17 +89,7 @@ async def remove(store: LeasedStore, session_id: str, before: int) -> bool:
         await store.release(session_id, lease)
 
 
-async def _sweep_on(store: LeasedStore, clock: Callable[[], float], stop: asyncio.Event) -> None:
-    while not stop.is_set():
-        try:
-            removed = await sweep(store, int(clock() * 1000), stop)
-            if removed:
-                logger.info("Swept %d sessions that had expired.", removed)
-        except ListingUnsupported:
-            return  # a driver of four methods looks after its own
-        except BarbackError as error:
-            logger.warning("The %s store could not be swept: %s", store.name, error)
-        except Exception:  # a driver's own: sweeping goes on all the same
-            logger.exception("The %s store could not be swept.", store.name)
-        with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), EVERY)
+def _pauses() -> Iterator[float]:
+    yield 0.0
+    while True:
+        yield EVERY

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import aclosing, asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
 from barback.errors import BarbackError, SessionUnreadable
 from barback.record import parted
+from barback.stores.base import listing
 from barback.turn import Turns
 
 if TYPE_CHECKING:
@@ -98,8 +98,7 @@ class Tender:
         return unreadable
 
     async def _records(self) -> AsyncIterator[Record]:
-        records = self.turns.store.all(self.prefix or "")
-        async with aclosing(records) if isinstance(records, AsyncGenerator) else nullcontext():
+        async with listing(self.turns.store.all(self.prefix or "")) as records:
             async for record in records:
                 if self.prefix is None or is_own(record.id, self.prefix):
                     yield record

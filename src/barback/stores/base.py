@@ -19,7 +19,8 @@ from __future__ import annotations
 import asyncio
 import os
 from abc import ABC, abstractmethod
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, asynccontextmanager, nullcontext
 from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar, Final
 from weakref import ref
@@ -27,6 +28,7 @@ from weakref import ref
 import msgspec
 
 from barback.errors import ConfigurationError
+from barback.record import new_version
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Sequence
@@ -47,7 +49,9 @@ __all__ = [
     "ListedStore",
     "SessionStore",
     "duration",
+    "listing",
     "milliseconds",
+    "new_lease",
 ]
 
 ONE_YEAR: Final = timedelta(days=365)
@@ -88,6 +92,18 @@ class Lease(msgspec.Struct, kw_only=True, eq=False):
     renewed_at: float = 0.0
     known: bool = False
     closely: bool = False
+
+
+def new_lease(session_id: str, term: float) -> Lease:
+    """A lease to be taken, whose token no other has."""
+    return Lease(session_id=session_id, token=f"{new_version():x}", term=term)
+
+
+@asynccontextmanager
+async def listing(records: AsyncIterator[Record]) -> AsyncIterator[AsyncIterator[Record]]:
+    """What `all` returned, while it is wanted: who leaves it early leaves the driver's too."""
+    async with aclosing(records) if isinstance(records, AsyncGenerator) else nullcontext():
+        yield records
 
 
 class _Store(ABC):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
-from contextlib import aclosing, nullcontext
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 import msgspec
@@ -22,7 +20,7 @@ from barback.errors import (
 )
 from barback.record import Record, new_version
 from barback.stores import answers
-from barback.stores.base import Lease, LeasedStore, SessionStore
+from barback.stores.base import Lease, LeasedStore, SessionStore, listing
 from barback.stores.local import LocalLeases, leased
 from barback.stores.url import open_store
 
@@ -168,9 +166,8 @@ class _Copy:
 
     async def run(self, records: AsyncIterator[Record], source: str) -> None:
         """Copy them all; raise the first thing that went wrong."""
-        closing = aclosing(records) if isinstance(records, AsyncGenerator) else nullcontext()
         try:
-            async with closing:
+            async with listing(records):
                 unreadable = await self._feed(records, source)
             await self._wait_for_room(1)
         finally:

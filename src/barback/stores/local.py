@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing, asynccontextmanager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, ClassVar
 
 from barback.errors import (
@@ -15,7 +15,7 @@ from barback.errors import (
     SessionStoreUnavailable,
 )
 from barback.stores import answers
-from barback.stores.base import Lease, LeasedStore, ListedStore, SessionStore
+from barback.stores.base import Lease, LeasedStore, ListedStore, SessionStore, listing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
@@ -216,9 +216,8 @@ class LocalLeases(LeasedStore):
 
     async def _records(self, listed: AsyncIterator[Record]) -> AsyncIterator[Record]:
         with self._translated(SessionStoreUnavailable, "failed to list its sessions"):
-            # Who leaves a list early leaves the driver's too.
-            async with aclosing(listed) if isinstance(listed, AsyncGenerator) else nullcontext():
-                async for record in listed:
+            async with listing(listed) as records:
+                async for record in records:
                     yield record
 
     def _listed(self) -> ListedStore:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from barback.errors import BarbackError
 from barback.extras import needs_extra
-from barback.stores.base import Lease
+from barback.stores.base import new_lease
 
 with needs_extra("web"):
     from starlette.responses import PlainTextResponse
@@ -56,7 +56,7 @@ class Readiness:
     async def _ask(self) -> str:
         store = self._bot._store  # noqa: SLF001 - no one else is to ask it
         name = f"{self._bot._prefix}readyz:{secrets.token_hex(8)}"  # noqa: SLF001
-        lease = Lease(session_id=name, token=secrets.token_hex(8), term=TERM)
+        lease = new_lease(name, TERM)
         try:
             async with asyncio.timeout(WITHIN):
                 await store.checkout(name, lease)
