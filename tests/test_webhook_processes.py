@@ -12,11 +12,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from barback import Bot
-from barback.testing import FakeTelegram
+from barback.testing import FakePlatform
 from tests.every_store import own_url
+from tests.fake_platforms import PLATFORMS
 from tests.ports import free_port
 from tests.valkey_servers import ValkeyServer
 
@@ -30,29 +32,25 @@ pytestmark = [
 ]
 
 
-class Telegram(FakeTelegram):
+def over_new_connections(fake: FakePlatform) -> FakePlatform:
     """Each webhook comes over a connection of its own, so that no process is left out."""
-
-    def signed(self, body: bytes) -> dict[str, str]:
-        return {**super().signed(body), "connection": "close"}
+    signed = fake.signed
+    fake.signed = lambda body: {**signed(body), "connection": "close"}  # type: ignore[method-assign]
+    return fake
 
 
 @asynccontextmanager
 async def served(
-    name: str, store: str, folder: Path, *, workers: int
-) -> AsyncIterator[FakeTelegram]:
+    name: str, platform: str, store: str, folder: Path, *, workers: int
+) -> AsyncIterator[FakePlatform]:
     """A bot of `webhook_bot.py`, in so many processes, and the platform that it is on."""
     log = folder / "log"
-    async with Telegram() as telegram:
-        telegram.channel()  # so that its secret is the channel's
+    async with over_new_connections(PLATFORMS[platform].fake()) as fake:
         port = free_port()
-        telegram.webhook = f"http://127.0.0.1:{port}/telegram"
+        fake.webhook = f"http://127.0.0.1:{port}/{platform}"
         arguments = [f"tests.webhook_bot:{name}", "--port", str(port), "--workers", str(workers)]
-        environment = {
-            "BARBACK_TEST_TELEGRAM": telegram.url,
-            "BARBACK_TEST_TOKEN": telegram.token,
-            "BARBACK_TEST_STORE": store,
-        }
+        arguments += ["--channel", platform]
+        environment = {**fake.environment(), "BARBACK_TEST_STORE": store}
         with log.open("w") as output:
             process = subprocess.Popen(  # noqa: ASYNC220 - it returns at once
                 [sys.executable, "-m", "barback", "run", *arguments],
@@ -63,7 +61,7 @@ async def served(
             )
         try:
             await started(log, process, workers)
-            yield telegram
+            yield fake
             process.send_signal(signal.SIGTERM)
             status = await asyncio.to_thread(process.wait, 60)
             assert status in {0, -signal.SIGTERM}  # uvicorn ends by the signal, in good order
@@ -84,35 +82,33 @@ def started_in(log: Path) -> int:
     return log.read_text().count("Application startup complete")
 
 
-async def states(store: str) -> dict[str, dict[str, Any]]:
-    """What the sessions of all people hold, looked at from outside."""
-    found = {}
+async def states(store: str) -> list[dict[str, Any]]:
+    """What all sessions hold, looked at from outside."""
     async with Bot(session_store=store) as bot:
-        for user in range(1, PEOPLE + 1):
-            async with bot.conversation(f"telegram:{user}") as context:
-                found[f"{user}"] = context.state
-    return found
+        return [msgspec.json.decode(record.state) async for record in bot._store.all()]
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(
+    ("platform", "workers"), [("telegram", 1), *((name, 2) for name in PLATFORMS)]
+)
 async def test_every_webhook_comes_twice_and_everybody_is_greeted_once(
-    workers: int, request: pytest.FixtureRequest, tmp_path: Path
+    platform: str, workers: int, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     store = own_url("redis", request, tmp_path)
-    async with served("nickname", store, tmp_path, workers=workers) as telegram:
+    people = [PLATFORMS[platform].person(number) for number in range(1, PEOPLE + 1)]
+    async with served("nickname", platform, store, tmp_path, workers=workers) as fake:
 
-        async def talk(user: int) -> None:
-            await telegram.say("Hi", user=user, times=2)
-            await telegram.say(f"Person {user}", user=user, times=2)
+        async def talk(person: Any) -> None:
+            await fake.say("Hi", user=person, times=2)
+            await fake.say(f"Person {person}", user=person, times=2)
 
-        await asyncio.gather(*(talk(user) for user in range(1, PEOPLE + 1)))
-        for user in range(1, PEOPLE + 1):
-            assert telegram.texts(user) == ["Hi, what's your nickname?", f"Hello Person {user}"]
+        await asyncio.gather(*(talk(person) for person in people))
+        for person in people:
+            assert fake.texts(person) == ["Hi, what's your nickname?", f"Hello Person {person}"]
     kept = await states(store)
-    assert [f"Person {user}" for user in range(1, PEOPLE + 1)] == [
-        state["nickname"] for state in kept.values()
-    ]
-    assert len({state["pid"] for state in kept.values()}) == workers
+    expected = sorted(f"Person {person}" for person in people)
+    assert expected == sorted(state["nickname"] for state in kept)
+    assert len({state["pid"] for state in kept}) == workers
 
 
 async def test_a_store_that_is_down_for_five_seconds_costs_no_event_and_doubles_none(
@@ -120,7 +116,7 @@ async def test_a_store_that_is_down_for_five_seconds_costs_no_event_and_doubles_
 ) -> None:
     with ValkeyServer(tmp_path / "valkey") as valkey:
         store = valkey.url
-        async with served("counting", store, tmp_path, workers=2) as telegram:
+        async with served("counting", "telegram", store, tmp_path, workers=2) as telegram:
             said: list[tuple[int, str]] = []
 
             async def keep_saying(user: int) -> None:
@@ -148,5 +144,6 @@ async def test_a_store_that_is_down_for_five_seconds_costs_no_event_and_doubles_
         kept = await states(store)
         for user in range(1, PEOPLE + 1):
             expected = [text for who, text in said if who == user]
-            assert expected == kept[f"{user}"]["texts"]
-        assert len({pid for state in kept.values() for pid in state["pids"]}) == 2
+            assert expected in [state["texts"] for state in kept]
+        assert len(kept) == PEOPLE
+        assert len({pid for state in kept for pid in state["pids"]}) == 2

@@ -18,11 +18,13 @@ class Channel(ABC):
     """A platform: it turns what people do into events, and replies into its own calls.
 
     `name` is the first part of its sessions' ids: letters, digits, `_`, `.` and `-`. `client` is
-    the platform's own client, if there is one.
+    the platform's own client, if there is one. `sends_per_second`: how many messages to different
+    people the platform bears, for `bot.broadcast`; 20 unless a class or an instance sets another.
     """
 
     name: str
     client: Any = None
+    sends_per_second: float = 20.0
 
     async def start(self) -> None:  # noqa: B027 - a channel that opens nothing needs none
         """Open what is needed to send. The bot calls it when it starts."""

@@ -13,10 +13,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 
 from barback.channels.base import Channel
+from barback.errors import WebhookMalformed
 from barback.events import Event
 
 __all__ = ["WebhookAnswer", "WebhookChannel", "WebhookRequest"]
@@ -37,6 +39,15 @@ class WebhookRequest(msgspec.Struct, frozen=True, kw_only=True):
     query: Mapping[str, str] = {}
     body: bytes = b""
     received_at: float = 0.0
+
+    def json(self) -> Any:
+        """The body as JSON. Raises `WebhookMalformed`."""
+        try:
+            return msgspec.json.decode(self.body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            # Not the decoder's own words, which may quote what people say.
+            message = "A request is not JSON."
+            raise WebhookMalformed(message) from None
 
     def __repr__(self) -> str:
         # Neither a secret nor what people say belongs in a log.

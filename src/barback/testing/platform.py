@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from barback.channels.webhook import WebhookChannel
+
 __all__ = ["Call", "Delivery", "FakePlatform"]
 
 MOST_TRIES: Final = 200
@@ -57,7 +59,8 @@ class FakePlatform(ABC):
     """A platform on 127.0.0.1, over real sockets: `async with` it.
 
     It is the base of a fake for each platform, which says how calls are read and answered
-    (`read`, `answer`), and what a webhook is signed with (`signed`).
+    (`read`, `answer`), what a webhook is signed with (`signed`), what somebody says looks like
+    (`say`), and what the bot has said (`texts`).
 
     - `webhook`: where the bot's webhook is, as a whole URL. It may be set later.
 
@@ -89,6 +92,22 @@ class FakePlatform(ABC):
     @abstractmethod
     def signed(self, body: bytes) -> dict[str, str]:
         """The headers of a webhook with this body: its signature or secret, and content type."""
+
+    @abstractmethod
+    def channel(self, **options: Any) -> WebhookChannel:
+        """A channel of the bot's that calls this instead of the platform."""
+
+    @abstractmethod
+    def environment(self) -> dict[str, str]:
+        """The variables of which `open_channel` makes such a channel, in another process."""
+
+    @abstractmethod
+    async def say(self, text: str, *, user: Any, times: int = 1) -> Delivery:
+        """Somebody says something, in private; see `deliver` for `times`."""
+
+    @abstractmethod
+    def texts(self, chat: Any) -> list[str]:
+        """What the bot has said to a person, or in a group, in order."""
 
     # What a test does with it.
 

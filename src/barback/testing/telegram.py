@@ -13,7 +13,8 @@ import msgspec
 
 from barback.channels.http import HttpAnswer, HttpRequest
 from barback.channels.telegram import TelegramChannel
-from barback.channels.telegram.texts import LONGEST, units
+from barback.channels.telegram.client import LONGEST
+from barback.channels.texts import units
 from barback.testing.platform import Call, Delivery, FakePlatform
 
 if TYPE_CHECKING:
@@ -56,8 +57,13 @@ class FakeTelegram(FakePlatform):
     def channel(self, **options: Any) -> TelegramChannel:
         """A channel that calls this instead of Telegram. Its secret is taken over."""
         channel = TelegramChannel(self.token, server=self.url, **options)
-        self.secret = channel._secret.decode()  # noqa: SLF001 - as Telegram is told it
+        self.secret = channel._secret  # noqa: SLF001 - as Telegram is told it
         return channel
+
+    def environment(self) -> dict[str, str]:
+        """See `FakePlatform.environment`."""
+        self.channel()  # whose secret it is
+        return {"TELEGRAM_TOKEN": self.token, "TELEGRAM_SERVER": self.url}
 
     # What people do.
 

@@ -12,15 +12,14 @@ from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
 from barback.channels.base import ServingChannel
-from barback.channels.telegram.client import OFFICIAL, TelegramClient
+from barback.channels.signing import refuse_unless_equal
+from barback.channels.telegram.client import LONGEST, OFFICIAL, TelegramClient
 from barback.channels.telegram.place import Place
-from barback.channels.telegram.texts import parts_of
 from barback.channels.telegram.updates import event_of
+from barback.channels.texts import parts_of
 from barback.channels.webhook import WebhookChannel, WebhookRequest
-from barback.errors import CannotSend, ConfigurationError, WebhookMalformed, WebhookRefused
+from barback.errors import CannotSend, ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -50,6 +49,8 @@ class TelegramChannel(WebhookChannel, ServingChannel):
     - `server`, `http`, `timeout`, `retry_within`: see `TelegramClient`, which `client` is.
     """
 
+    # https://core.telegram.org/bots/faq#broadcasting-to-users
+    sends_per_second = 30.0
     # Telegram says nowhere how long it waits. Servers in front of a bot often wait for a minute.
     ack_within = 50.0
 
@@ -78,7 +79,7 @@ class TelegramChannel(WebhookChannel, ServingChannel):
         self.path = f"/{name}" if path is None else path
         self.allowed_updates = None if allowed_updates is None else list(allowed_updates)
         self._own_id = token.partition(":")[0]
-        self._secret = (_secret_of(token) if secret is None else _checked(secret)).encode()
+        self._secret = _secret_of(token) if secret is None else _checked(secret)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> TelegramChannel:
@@ -108,19 +109,12 @@ class TelegramChannel(WebhookChannel, ServingChannel):
 
     def verify(self, request: WebhookRequest) -> None:
         """See that the secret is there. Telegram signs nothing else."""
-        given = request.headers.get(HEADER, "").encode("utf-8", "surrogateescape")
-        if not hmac.compare_digest(given, self._secret):
-            message = "The request does not have the secret that Telegram was given."
-            raise WebhookRefused(message)
+        what = "The request does not have the secret that Telegram was given."
+        refuse_unless_equal(request.headers.get(HEADER, ""), self._secret, what)
 
     def events(self, request: WebhookRequest) -> Sequence[Event]:
         """The one update of a request; nothing, if the bot did that itself."""
-        try:
-            update = msgspec.json.decode(request.body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            message = "A request is not JSON."
-            raise WebhookMalformed(message) from None
-        event = self.event_of(update)
+        event = self.event_of(request.json())
         return () if event is None else (event,)
 
     def event_of(self, update: Any) -> Event | None:
@@ -129,7 +123,7 @@ class TelegramChannel(WebhookChannel, ServingChannel):
 
     async def set_webhook(self, url: str, **params: Any) -> None:
         """Tell Telegram where the webhook is, and its secret; `params` as `setWebhook` has them."""
-        told = {"allowed_updates": self.allowed_updates, "secret_token": self._secret.decode()}
+        told = {"allowed_updates": self.allowed_updates, "secret_token": self._secret}
         await self.client.call("setWebhook", url=url, **{**told, **params})
 
     async def webhook_info(self) -> dict[str, Any]:
@@ -154,7 +148,7 @@ class TelegramChannel(WebhookChannel, ServingChannel):
     async def send_text(self, context: Context[Any], text: str) -> None:
         """Say `text`, in several messages if it is longer than one of Telegram may be."""
         params = self._place(context).params
-        for part in parts_of(text):
+        for part in parts_of(text, LONGEST):
             await self.client.call("sendMessage", text=part, **params)
 
     async def typing(self, context: Context[Any]) -> None:

@@ -16,9 +16,11 @@ from barback.errors import ChannelError, ConfigurationError
 if TYPE_CHECKING:
     from datetime import timedelta
 
-__all__ = ["OFFICIAL", "TelegramClient"]
+__all__ = ["LONGEST", "OFFICIAL", "TelegramClient"]
 
 OFFICIAL: Final = "https://api.telegram.org"
+LONGEST: Final = 4096
+"""UTF-16 code units of a message: https://core.telegram.org/bots/api#sendmessage."""
 TOKEN: Final = re.compile(r"\d{1,20}:[A-Za-z0-9_-]{1,128}")
 QUOTED: Final = re.compile(r'"[^"]*"')
 

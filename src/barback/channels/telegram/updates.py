@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from barback.channels.fields import Json, number_in, object_in, text_in
 from barback.channels.telegram.place import BUSINESS, Place
 from barback.errors import WebhookMalformed
 from barback.events import MESSAGE, Event, User
 
 __all__ = ["KINDS", "event_of"]
-
-Json = dict[str, Any]
 
 MESSAGES: Final = frozenset(
     {
@@ -77,8 +76,8 @@ def event_of(update: Any, *, channel: str, own_id: str = "") -> Event | None:
         told = {}
     if kind in MESSAGES and _is_echo(told, own_id):
         return None
-    message = _object(told, "message") if kind == "callback_query" else told
-    chat = _object(message, "chat")
+    message = object_in(told, "message") if kind == "callback_query" else told
+    chat = object_in(message, "chat")
     business = message.get("business_connection_id")
     business = business if isinstance(business, str) else None
     user = _user(told, chat)
@@ -90,7 +89,7 @@ def event_of(update: Any, *, channel: str, own_id: str = "") -> Event | None:
         channel=channel,
         id=str(update["update_id"]),
         kind=KNOWN_AS.get(kind, kind),
-        text=_first(told, TEXTS),
+        text=text_in(told, *TEXTS),
         payload=_payload(told),
         user=user,
         conversation=conversation,
@@ -102,32 +101,32 @@ def event_of(update: Any, *, channel: str, own_id: str = "") -> Event | None:
 
 def _is_echo(message: Json, own_id: str) -> bool:
     """Whether a message is the bot's own, as those are that it sends for a business."""
-    by_bot = _object(message, "sender_business_bot") or _object(message, "from")
-    return own_id != "" and _id(by_bot) == own_id
+    by_bot = object_in(message, "sender_business_bot") or object_in(message, "from")
+    return own_id != "" and number_in(by_bot, "id") == own_id
 
 
 def _user(told: Json, chat: Json) -> User | None:
     """Who did it. Who writes as a chat, such as an anonymous administrator, is that chat."""
-    as_chat = _object(told, "sender_chat") or _object(told, "actor_chat")
+    as_chat = object_in(told, "sender_chat") or object_in(told, "actor_chat")
     if as_chat and chat.get("type") != "channel":
         return _named(as_chat)
-    source = _object(_object(told, "boost") or told, "source")
+    source = object_in(object_in(told, "boost") or told, "source")
     for where, name in (
         (told, "from"),
         (told, "user"),
         (told, "voter_chat"),
         (source, "user"),
     ):
-        if person := _object(where, name):
+        if person := object_in(where, name):
             return _named(person)
     return _named(chat) if chat.get("type") == "private" else None
 
 
 def _conversation(chat: Json, business: str | None) -> str | None:
     """The group; for a business, the chat in which the bot speaks on its behalf."""
-    if business is not None and _id(chat):
-        return f"{business}{BUSINESS}{_id(chat)}"
-    return None if chat.get("type") == "private" else _id(chat) or None
+    if business is not None and number_in(chat, "id"):
+        return f"{business}{BUSINESS}{number_in(chat, 'id')}"
+    return None if chat.get("type") == "private" else number_in(chat, "id") or None
 
 
 def _thread(of: Json, *, in_message: bool) -> str | None:
@@ -144,40 +143,28 @@ def _address(
     private = told.get("user_chat_id")  # of who asks to join, or has connected a business
     if type(private) is int:
         return str(Place(str(private)))
-    if not _id(chat):
+    if not number_in(chat, "id"):
         return None if user is None else str(Place(user.id))
-    topic = _object(told, "direct_messages_topic").get("topic_id")
-    return str(Place(_id(chat), thread, business, str(topic) if type(topic) is int else None))
+    topic = object_in(told, "direct_messages_topic").get("topic_id")
+    return str(
+        Place(number_in(chat, "id"), thread, business, str(topic) if type(topic) is int else None)
+    )
 
 
 def _payload(told: Json) -> str | None:
     """What a button carries: of the bot's own, of an invoice, of a web app."""
-    paid, app = _object(told, "successful_payment"), _object(told, "web_app_data")
+    paid, app = object_in(told, "successful_payment"), object_in(told, "web_app_data")
     for part in (told, paid, app):
-        if (found := _first(part, PAYLOADS)) is not None:
+        if (found := text_in(part, *PAYLOADS)) is not None:
             return found
     return None
 
 
 def _named(person: Json) -> User | None:
-    own = _id(person)
+    own = number_in(person, "id")
     if not own:
         return None
     parts = (person.get("first_name"), person.get("last_name"))
     name = " ".join(part for part in parts if isinstance(part, str) and part)
     title = person.get("title")
     return User(own, name or (title if isinstance(title, str) else None))
-
-
-def _id(of: Json) -> str:
-    number = of.get("id")
-    return str(number) if type(number) is int else ""
-
-
-def _object(of: Json, name: str) -> Json:
-    found = of.get(name)
-    return found if isinstance(found, dict) else {}
-
-
-def _first(of: Json, names: tuple[str, ...]) -> str | None:
-    return next((of[name] for name in names if isinstance(of.get(name), str)), None)

@@ -1,14 +1,11 @@
-"""Texts that are longer than Telegram allows, in parts."""
+"""Texts that are longer than a platform allows, in parts."""
 
 from __future__ import annotations
 
 from typing import Final
 from unicodedata import combining
 
-__all__ = ["LONGEST", "parts_of", "units"]
-
-LONGEST: Final = 4096
-"""UTF-16 code units of a message (https://core.telegram.org/bots/api#sendmessage)."""
+__all__ = ["parts_of", "units"]
 
 BREAKS: Final = ("\n\n", "\n", ". ", " ")
 """Where to divide a text, the best first."""
@@ -19,14 +16,14 @@ JOINING: Final = JOINER + "\ufe0e\ufe0f" + "".join(map(chr, range(0x1F3FB, 0x1F4
 
 
 def units(text: str) -> int:
-    """How long Telegram finds a text: in UTF-16 code units, of which an emoji has two or more."""
+    """How long most platforms find a text: in UTF-16 code units. An emoji has two or more."""
     return len(text) + sum(letter > "\uffff" for letter in text)
 
 
-def parts_of(text: str, longest: int = LONGEST) -> list[str]:
-    """A text in parts that are not too long, divided between paragraphs, lines, sentences or words.
+def parts_of(text: str, longest: int) -> list[str]:
+    """A text in parts of at most so many UTF-16 code units.
 
-    Nothing but white space between two parts is lost. Empty, and blank, stays one part.
+    It is divided between paragraphs, lines, sentences or words. Nothing but white space between two parts is lost. Empty, and blank, stays one part.
     """
     parts = []
     while units(text) > longest:

@@ -1,4 +1,4 @@
-"""Long texts, in parts that Telegram takes."""
+"""Long texts, in parts that a platform takes."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from barback.channels.telegram.texts import LONGEST, parts_of, units
+from barback.channels.texts import parts_of, units
+
+LONGEST = 4096
 
 
 @pytest.mark.parametrize("text", ["", " ", "Hi", "x" * LONGEST, "😀" * (LONGEST // 2)])
 def test_what_fits_is_one_part(text: str) -> None:
-    assert [text] == parts_of(text)
+    assert [text] == parts_of(text, LONGEST)
 
 
 @pytest.mark.parametrize(
