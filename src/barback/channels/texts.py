@@ -23,7 +23,8 @@ def units(text: str) -> int:
 def parts_of(text: str, longest: int) -> list[str]:
     """A text in parts of at most so many UTF-16 code units.
 
-    It is divided between paragraphs, lines, sentences or words. Nothing but white space between two parts is lost. Empty, and blank, stays one part.
+    It is divided between paragraphs, lines, sentences or words. Nothing but white space between two
+    parts is lost. Empty, and blank, stays one part.
     """
     parts = []
     while units(text) > longest:
