@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, overload
 
@@ -27,6 +27,7 @@ from barback.record import MAX_ID_BYTES, check_session_id
 from barback.rules import Rules
 from barback.scope import Scope, check_name, key_function
 from barback.serving import Serving
+from barback.speaking import Speaking
 from barback.state import InitialState, S, State, type_of
 from barback.states import States
 from barback.stores.base import LeasedStore, SessionStore
@@ -38,7 +39,7 @@ from barback.turn import Outcome, Turn, Turns
 from barback.upkeep import Upkeep
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from types import TracebackType
     from typing import Self, Unpack
 
@@ -71,7 +72,7 @@ class BotOptions(TypedDict, total=False):
     clock: Callable[[], float]
 
 
-class Bot(Handlers[S], Serving, Upkeep):
+class Bot(Handlers[S], Speaking[S], Serving, Upkeep):
     """A bot that remembers whom it talks to.
 
     - `initial_state`: what a new session starts from: a mapping, or a function that returns one.
@@ -273,31 +274,6 @@ class Bot(Handlers[S], Serving, Upkeep):
         if session_id.isascii() and len(session_id) <= MAX_ID_BYTES:
             return session_id
         return check_session_id(session_id)
-
-    @asynccontextmanager
-    async def conversation(self, session_id: str) -> AsyncIterator[Context[S]]:
-        """A turn outside an event: `async with bot.conversation("telegram:42") as context:`.
-
-        For reminders, payment webhooks, hand-over. The same queue, lease and commit as for an
-        event; `context.event` is of the kind "conversation" and has nothing in it. What the block
-        raises is the caller's: nothing is committed then. It has no id: what asks for it again
-        does it again. Inside a handler it is a turn of its own all the same, and stays committed
-        where the handler's is not.
-
-        Of a `CommitUnknown` that a handler lets out, its own turn is failed, not unknown: nothing
-        of that was committed. Where the event is to come again, raise `Redeliver` instead.
-
-        Raises `TurnDeadlock` inside a turn of the same session, and what `handle` raises.
-        """
-        turns = self._running()
-        if not isinstance(session_id, str):
-            message = f"A session id is text, not {type(session_id).__name__}."
-            raise InvalidSessionId(message)
-        channel = check_session_id(session_id).partition(":")[0]
-        event = Event(channel=check_name(channel, "channel's name"), kind="conversation")
-        turn = Turn(turns, self._stored_id(session_id), event)
-        async with turns.hold(turn):
-            yield self._context(turn)
 
     # Starting and stopping.
 

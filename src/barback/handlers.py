@@ -16,7 +16,15 @@ from barback.states import Migration
 if TYPE_CHECKING:
     from barback.states import States
 
-__all__ = ["ErrorHandler", "Handler", "Handlers", "Middleware", "UnreadableHandler", "version"]
+__all__ = [
+    "ErrorHandler",
+    "Handler",
+    "Handlers",
+    "Middleware",
+    "UnreadableHandler",
+    "check_async",
+    "version",
+]
 
 # What a decorated function returns, so that to a type checker it stays a coroutine, to be awaited.
 A = TypeVar("A", bound=Awaitable[None])
@@ -46,7 +54,7 @@ class Handlers(ABC, Generic[S]):
 
         Raises `HandlerRefused` for a second handler, or one that is not `async def`.
         """
-        _check_async(handler, "A handler", "async def handler(context)")
+        check_async(handler, "A handler", "async def handler(context)")
         if self._handler is not None:
             message = (
                 "The bot has a handler already. Handle every event in one, and call other "
@@ -139,7 +147,7 @@ class Handlers(ABC, Generic[S]):
         It goes on with `await call_next(context)`. The first that is used is the outermost. Works
         as a decorator. Raises `HandlerRefused` if it is not `async def`.
         """
-        _check_async(middleware, "A middleware", "async def middleware(context, call_next)")
+        check_async(middleware, "A middleware", "async def middleware(context, call_next)")
         self._middleware.append(middleware)
         self._chain = None
         return middleware
@@ -166,7 +174,7 @@ async def _call(
 
 def _check_only(function: Callable[..., Any], before: object, name: str, form: str) -> None:
     """Refuse what is not `async def`, and a second one of its name."""
-    _check_async(function, name, form)
+    check_async(function, name, form)
     if before is not None:
         message = f"The bot has an {name} already."
         raise HandlerRefused(message)
@@ -180,7 +188,7 @@ def version(number: int) -> int:
     return number
 
 
-def _check_async(function: Callable[..., Any], what: str, form: str) -> None:
+def check_async(function: Callable[..., Any], what: str, form: str) -> None:
     """Refuse what is not `async def`: a plain function would block every other session."""
     call = getattr(function, "__call__", None)  # noqa: B004 - an object may have an async one
     if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call):

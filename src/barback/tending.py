@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+import logging
+from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
@@ -14,7 +15,7 @@ from barback.stores.base import listing
 from barback.turn import Turns
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
     from barback.record import Record
     from barback.rules import Rules
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from barback.stores.base import LeasedStore
 
 __all__ = ["Failure", "Place", "Tender", "failure_of", "is_own", "place_of", "turns_on"]
+
+logger = logging.getLogger("barback")
 
 SIDE_BY_SIDE: Final = 64
 """Sessions under way at once: they share trips where the store can, and bound the memory."""
@@ -97,8 +100,23 @@ class Tender:
             raise several.exceptions[0] from several.exceptions[0].__cause__
         return unreadable
 
-    async def _records(self) -> AsyncIterator[Record]:
-        async with listing(self.turns.store.all(self.prefix or "")) as records:
+    async def session_ids(self, channel: str | None = None) -> AsyncIterator[str]:
+        """The ids of sessions that have not expired, as the bot knows them; of one channel, or all.
+
+        What cannot be read is left out, and logged.
+        """
+        begin = "" if channel is None else f"{channel}:"
+        records = self._records(begin)
+        try:
+            async with aclosing(records):
+                async for record in records:
+                    if not place_of(record.id).part and not record.expired(self.now()):
+                        yield self.shown(record.id)
+        except SessionUnreadable as error:
+            logger.warning("A session was left out, which cannot be read: %s", error)
+
+    async def _records(self, begin: str = "") -> AsyncGenerator[Record]:
+        async with listing(self.turns.store.all(f"{self.prefix or ''}{begin}")) as records:
             async for record in records:
                 if self.prefix is None or is_own(record.id, self.prefix):
                     yield record

@@ -123,6 +123,17 @@ class Upkeep(ABC):
         async with self._tender() as tender:
             return await export(tender, person, self._states, include_shared=include_shared)
 
+    async def session_ids(self, channel: str | None = None) -> AsyncIterator[str]:
+        """The ids of all sessions that have not expired, in no order that means anything.
+
+        `channel`: only those of one, such as "telegram". Whom to `broadcast` to, for one. Sessions
+        that come or go meanwhile may be among them, or not. Those that cannot be read are left out,
+        and logged.
+        """
+        async with self._tender() as tender:
+            async for session_id in tender.session_ids(channel):
+                yield session_id
+
     @asynccontextmanager
     async def _tender(self) -> AsyncIterator[Tender]:
         from barback.tending import Tender, turns_on  # noqa: PLC0415 - as above
