@@ -6,7 +6,8 @@ python3 dev.py test [ARGS]   run the tests (pytest ARGS); without ARGS, check th
 python3 dev.py lint          check style, spelling and imports
 python3 dev.py types         check types
 python3 dev.py check         test, lint and types
-python3 dev.py bench [ARGS]  measure barback beside its peers (benchmarks/README.md)
+python3 dev.py bench [webhooks] [ARGS]
+                             measure barback beside its peers (benchmarks/README.md)
 python3 dev.py costs [ARGS]  count what a turn costs (docs/performance.md)
 python3 dev.py guarantees [--quick] [--disk=FOLDER] [STORE or FAULT...]
                              let faults strike every store (docs/guarantees.md)
@@ -112,7 +113,10 @@ def bench(arguments: list[str]) -> NoReturn:
     pins = [["-r", str(PINNED)], ["-r", str(BENCH)]]
     python = environment(".venv-bench", *pins, ["--no-deps", "-e", "."])
     os.chdir(ROOT)
-    become([str(python), "-m", "benchmarks", *arguments])
+    module = "benchmarks"
+    if arguments[:1] == ["webhooks"]:
+        module, arguments = "benchmarks.webhooks", arguments[1:]
+    become([str(python), "-m", module, *arguments])
 
 
 def become(command: list[str]) -> NoReturn:

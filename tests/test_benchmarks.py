@@ -7,6 +7,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from benchmarks import webhooks
 from benchmarks.callgrind import calls
 from benchmarks.chart import svg
 from benchmarks.contenders import find
@@ -36,6 +37,24 @@ def test_a_case_is_measured_in_a_process_of_its_own() -> None:
         sample = perform(places, Task(Kind("memory/barback", 4), BARBACK, BRIEF))
     assert sample.rate > 0
     assert sample.cpu > 0
+
+
+def test_webhooks_are_measured_over_http_and_looked_at_afterwards() -> None:
+    with Places() as places:
+        assert webhooks.measured(places, webhooks.OURS, "asyncio", 1, 0.2) > 0
+
+
+def test_rates_of_webhooks_are_compared_round_by_round() -> None:
+    rates = {
+        (subject, loop, workers): [rate * workers, 3 * rate * workers]
+        for subject, rate in ((webhooks.OURS, 300.0), (webhooks.THEIRS, 100.0))
+        for loop in webhooks.LOOPS
+        for workers in webhooks.WORKERS
+    }
+    first, *_ = webhooks.rows(rates)
+    assert first[:2] == ["asyncio", "1"]
+    assert [cell.split(" ")[0] for cell in first[2:5]] == ["600", "200", "3.00"]
+    assert first[5].endswith("met")
 
 
 def test_so_is_one_on_a_disk() -> None:
