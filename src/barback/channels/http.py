@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-__all__ = ["Http", "HttpAnswer", "HttpFailed", "HttpRequest"]
+__all__ = ["Http", "HttpAnswer", "HttpFailed", "HttpRequest", "is_address"]
 
 
 class HttpRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,3 +56,12 @@ class Http(Protocol):
 
     async def close(self) -> None:
         """Close what was opened."""
+
+
+def is_address(server: str) -> bool:
+    """Whether requests can be made to a server of this address: http or https, and a host."""
+    try:
+        parts = urlsplit(server)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is none, or a host with half a bracket
+        return False

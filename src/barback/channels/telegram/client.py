@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
 import msgspec
 
 from barback.channels.client import PlatformClient
-from barback.channels.http import HttpAnswer, HttpRequest
+from barback.channels.http import HttpAnswer, HttpRequest, is_address
 from barback.channels.multipart import InputFile, multipart
 from barback.errors import ChannelError, ConfigurationError
 
@@ -63,7 +62,7 @@ class TelegramClient(PlatformClient):
                 "A Telegram bot's token is as BotFather tells it: digits, a colon and letters."
             )
             raise ConfigurationError(message)
-        if not _is_address(server):
+        if not is_address(server):
             message = "A server of the Bot API is an address that begins with https:// or http://."
             raise ConfigurationError(message)
         super().__init__(channel, http=http, timeout=timeout, retry_within=retry_within)
@@ -115,14 +114,6 @@ class TelegramClient(PlatformClient):
             retry_after=float(wait) if isinstance(wait, (int, float)) else None,
             parameters=told.parameters,
         )
-
-
-def _is_address(server: str) -> bool:
-    try:
-        parts = urlsplit(server)
-        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is none, or a host with half a bracket
-        return False
 
 
 def _taken_out(value: Any, name: str, files: dict[str, InputFile]) -> Any:
