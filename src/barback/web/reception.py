@@ -15,6 +15,7 @@ import math
 import random
 from typing import TYPE_CHECKING, Final
 
+from barback.channels.answer import AnsweredEvent
 from barback.channels.webhook import WebhookAnswer, WebhookChannel, WebhookRequest
 from barback.errors import (
     BotNotRunning,
@@ -86,7 +87,15 @@ class Reception:
             return events, None
         if not events:
             return DONE, None
-        return await self._handle(channel, events)
+        answer = AnsweredEvent.answer_among(events)
+        if answer is None:
+            return await self._handle(channel, events)
+        answer.open()
+        try:
+            reply = await self._handle(channel, events)
+        finally:
+            said = answer.close()
+        return reply if said is None or reply[0] is not DONE else (said, None)
 
     def _events(
         self, channel: WebhookChannel, request: WebhookRequest
