@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from barback.testing import FakePlatform, FakeTelegram
+from barback.testing import FakePlatform, FakeTelegram, FakeViber
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["PLATFORMS", "Platform"]
+__all__ = ["PLATFORMS", "Platform", "viber_person"]
 
 
 class Platform(msgspec.Struct, frozen=True):
@@ -21,6 +22,12 @@ class Platform(msgspec.Struct, frozen=True):
     person: Callable[[int], Any]
 
 
+def viber_person(number: int) -> str:
+    """An id as Viber makes them: of 16 bytes, in base64, with a slash."""
+    return b64encode(b"\xff" * 12 + number.to_bytes(4, "big")).decode()
+
+
 PLATFORMS: Final = {
     "telegram": Platform(FakeTelegram, int),
+    "viber": Platform(FakeViber, viber_person),
 }

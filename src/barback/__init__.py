@@ -54,6 +54,7 @@ from barback.turn import Outcome
 
 if TYPE_CHECKING:
     from barback.channels.telegram import TelegramChannel
+    from barback.channels.viber import ViberChannel
     from barback.channels.webhook import WebhookAnswer, WebhookChannel, WebhookRequest
     from barback.console import ConsoleBot
     from barback.encryption import Keys as Keys
@@ -120,6 +121,7 @@ __all__ = [
     "TurnDeadlock",
     "TurnEnded",
     "User",
+    "ViberChannel",
     "WebhookAnswer",
     "WebhookChannel",
     "WebhookMalformed",
@@ -141,6 +143,7 @@ if not TYPE_CHECKING:  # a type checker is to find names that are misspelt
         "RedisSessionStore": "barback.stores.redis",
         "SQLiteSessionStore": "barback.stores.sqlite",
         "TelegramChannel": "barback.channels.telegram",
+        "ViberChannel": "barback.channels.viber",
         "WebhookAnswer": "barback.channels.webhook",
         "WebhookChannel": "barback.channels.webhook",
         "WebhookRequest": "barback.channels.webhook",

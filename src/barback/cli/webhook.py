@@ -64,7 +64,8 @@ def set_(bot: str, url: str, name: str | None) -> None:
     """Let a platform send what people do to URL.
 
     URL is where the bot is served, https:// and its host, and perhaps a path; the path of the
-    channel comes behind that unless it is there already. The secret is sent along.
+    channel comes behind that unless it is there already. The secret is sent along. Serve the bot
+    first: some platforms call it at once, and take the address only if it answers.
     """
     channel = _channel(bot, name)
     parts = urlsplit(url)

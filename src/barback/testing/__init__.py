@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from barback.testing.proxy import FaultProxy
     from barback.testing.simulator import Person, Sent, Simulator
     from barback.testing.telegram import FakeTelegram, telegram_error
+    from barback.testing.viber import FakeViber, viber_error
 
 __all__ = [
     "Call",
@@ -29,6 +30,7 @@ __all__ = [
     "Effect",
     "FakePlatform",
     "FakeTelegram",
+    "FakeViber",
     "FaultProxy",
     "FaultyStore",
     "HistoryError",
@@ -45,6 +47,7 @@ __all__ = [
     "crashes",
     "explore",
     "telegram_error",
+    "viber_error",
 ]
 
 
@@ -59,6 +62,7 @@ _HOMES = {
     "Effect": "history",
     "FakePlatform": "platform",
     "FakeTelegram": "telegram",
+    "FakeViber": "viber",
     "FaultProxy": "proxy",
     "FaultyStore": "faults",
     "HistoryError": "history",
@@ -72,6 +76,7 @@ _HOMES = {
     "crashes": "crashing",
     "explore": "interleaving",
     "telegram_error": "telegram",
+    "viber_error": "viber",
 }
 
 if not TYPE_CHECKING:  # or else every misspelt name would be some object to a type checker
