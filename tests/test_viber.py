@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -26,6 +29,7 @@ from barback.channels.viber import Place
 from barback.testing import FakeViber, viber_error
 from tests.fake_platforms import viber_person
 from tests.scripted import state_of
+from tests.test_cli_web import command
 from tests.test_telegram import nickname_bot
 
 TOKEN = "44dafb7e0f40021e-61a47a1e6778d187-f2c5a676a07050b3"  # noqa: S105 - of Viber's own tests
@@ -393,6 +397,24 @@ async def test_a_webhook_where_no_bot_is_cannot_be_set_and_that_is_said() -> Non
         await setting.stop()
 
 
+async def test_the_command_line_says_that_the_bot_must_run_when_its_webhook_is_set(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "shop.py").write_text("from barback import Bot\nbot = Bot()\n")
+
+    async def set_webhook(viber: FakeViber, url: str) -> subprocess.CompletedProcess[str]:
+        arguments = ("webhook", "set", "shop:bot", url, "--channel", "viber")
+        return await asyncio.to_thread(command, *arguments, cwd=tmp_path, **viber.environment())
+
+    async with on_viber(nickname_bot()) as viber:
+        done = await set_webhook(viber, "http://bot")
+        assert (done.returncode, viber.webhook) == (0, "http://bot/viber")
+    async with FakeViber() as viber:
+        done = await set_webhook(viber, "http://127.0.0.1:1")
+        assert (done.returncode, viber.webhook) == (2, None)
+        assert "Serve the bot first" in done.stderr
+
+
 async def test_other_failures_of_setting_a_webhook_are_vibers() -> None:
     async with FakeViber() as viber:
         setting = viber.channel()
@@ -434,3 +456,46 @@ def test_what_the_environment_lacks_is_said(missing: str) -> None:
     with pytest.raises(ConfigurationError, match=missing) as caught:
         open_channel("viber", environ)
     assert TOKEN not in str(caught.value)
+
+
+# The fake.
+
+
+async def test_who_subscribes_and_goes_again_is_told_of() -> None:
+    bot, kinds = Bot(), []
+
+    @bot.on_event
+    async def note(context: Context[Any]) -> None:
+        kinds.append(context.event.kind)
+
+    async with on_viber(bot) as viber:
+        await viber.subscribe()
+        assert viber.subscribers == {TIM}
+        await viber.unsubscribe()
+        await viber.start(context="shop")
+        await viber.send({"type": "sticker", "sticker_id": 46105})
+        assert viber.subscribers == {TIM}
+        assert viber.texts(TIM) == []
+    assert kinds == ["subscribed", "unsubscribed", "conversation_started", "message"]
+
+
+async def test_a_welcome_that_viber_would_not_take_is_found_out() -> None:
+    async with on_viber(saying("")) as viber:
+        with pytest.raises(AssertionError, match="no message"):
+            await viber.start()
+
+
+async def test_a_method_that_viber_has_not_is_an_error() -> None:
+    async with FakeViber() as viber:
+        client = viber.channel().client
+        with pytest.raises(ChannelError, match="with 404"):
+            await client.fly_away()
+        with pytest.raises(ChannelError, match="missingData"):
+            await client.get_user_details()
+        with pytest.raises(ChannelError, match="receiverNotSubscribed"):
+            await client.get_user_details(id=TIM)
+        with pytest.raises(ChannelError, match="missingData"):
+            await client.set_webhook()
+        with pytest.raises(ChannelError, match="missingData"):
+            await client.broadcast_message(broadcast_list=[])
+        await client.close()
