@@ -33,6 +33,7 @@ class Call(msgspec.Struct, kw_only=True):
     - `method`: which of the platform's methods; `params`: its parameters.
     - `files`: what was uploaded, by the names of its parts.
     - `at`: when, by `time.monotonic`; `status`: of the answer it got, 0 if it got none.
+    - `done`: whether that was no refusal.
     """
 
     method: str
@@ -40,6 +41,7 @@ class Call(msgspec.Struct, kw_only=True):
     files: dict[str, bytes] = {}
     at: float = 0.0
     status: int = 200
+    done: bool = False
 
 
 class Delivery(msgspec.Struct, frozen=True):
@@ -157,7 +159,11 @@ class FakePlatform(ABC):
 
     def called(self, method: str) -> list[Call]:
         """The calls of one method that were not refused."""
-        return [c for c in self.calls if c.method == method and 200 <= c.status < 300]
+        return [call for call in self.calls if call.method == method and call.done]
+
+    def is_done(self, answer: HttpAnswer) -> bool:
+        """Whether an answer is no refusal: by its status, unless that tells nothing."""
+        return 200 <= answer.status < 300
 
     async def __aenter__(self) -> Self:
         """Listen, on a port of its own."""
@@ -185,4 +191,5 @@ class FakePlatform(ABC):
         else:
             answer = await self.answer(call, request)
         call.status = 0 if answer is None else answer.status
+        call.done = answer is not None and self.is_done(answer)
         return answer

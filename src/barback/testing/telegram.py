@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from email import message_from_bytes
-from email.message import Message
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -15,6 +13,7 @@ from barback.channels.http import HttpAnswer, HttpRequest
 from barback.channels.telegram import TelegramChannel
 from barback.channels.telegram.client import LONGEST
 from barback.channels.texts import units
+from barback.testing.forms import parts_of_form
 from barback.testing.platform import Call, Delivery, FakePlatform
 
 if TYPE_CHECKING:
@@ -136,7 +135,7 @@ class FakeTelegram(FakePlatform):
         kind = request.headers.get("content-type", "")
         if not kind.startswith("multipart/form-data"):
             return Call(method=method, params=msgspec.json.decode(request.body or b"{}"))
-        params, files = _parts(kind, request.body)
+        params, files = parts_of_form(kind, request.body)
         return Call(method=method, params=params, files=files)
 
     async def answer(self, call: Call, request: HttpRequest) -> HttpAnswer:
@@ -201,20 +200,3 @@ class FakeTelegram(FakePlatform):
 def _done(result: Any) -> HttpAnswer:
     told = msgspec.json.encode({"ok": True, "result": result})
     return HttpAnswer(200, {"content-type": "application/json"}, told)
-
-
-def _parts(kind: str, body: bytes) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """The fields and the files of a form."""
-    params: dict[str, Any] = {}
-    files: dict[str, bytes] = {}
-    form = message_from_bytes(b"Content-Type: " + kind.encode() + b"\r\n\r\n" + body)
-    for part in form.get_payload():
-        assert isinstance(part, Message)
-        name = str(part.get_param("name", header="content-disposition"))
-        content = part.get_payload(decode=True)
-        assert isinstance(content, bytes)
-        if part.get_filename() is not None:
-            files[name] = content
-        else:
-            params[name] = content.decode()
-    return params, files
