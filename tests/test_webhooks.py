@@ -20,6 +20,7 @@ from barback import (
     CommitUnknown,
     ConfigurationError,
     Context,
+    Event,
     MemorySessionStore,
     Redeliver,
     SessionStoreUnavailable,
@@ -322,6 +323,31 @@ async def test_of_a_batch_that_comes_again_what_was_done_is_not_done_again() -> 
         async with serving(made()) as world:
             assert (await world.post(*BATCH)).status_code == 200
             assert world.box.sent == ["3"]
+
+
+# What a platform says twice.
+
+
+class Twice(Postbox):
+    """It tells of some things twice."""
+
+    def comes_twice(self, event: Event) -> bool:
+        return event.id == "1"
+
+
+async def test_what_comes_twice_is_done_once_by_all_processes_together() -> None:
+    """Even where its turn changed nothing."""
+    sent = []
+    async with MemorySessionStore() as store:
+        for _ in range(2):
+            bot, box = greeter(session_store=store), Twice()
+            transport = httpx2.ASGITransport(app=bot.asgi(box))
+            async with bot, httpx2.AsyncClient(transport=transport, base_url="http://bot") as own:
+                for number in ("1", "2"):
+                    body = msgspec.json.encode([{"id": number, "who": "tim"}])
+                    await own.post("/postbox", content=body, headers={"secret": "right"})
+            sent += box.sent
+    assert sent == ["1", "2", "2"]
 
 
 # Putting it together.

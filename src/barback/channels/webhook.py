@@ -1,6 +1,6 @@
 """WebhookChannel: a platform that calls the bot, over HTTP, with what people do.
 
-What a channel has to say of a request is in four methods, none of which waits for anything. What
+What a channel has to say of a request is in a few methods, none of which waits for anything. What
 becomes of it (limits, answers, what is delivered again) is the web app's, and the same for all.
 
     GET or POST  ->  handshake, for a GET    what the platform asks once, to see whose webhook it is
@@ -103,3 +103,10 @@ class WebhookChannel(Channel):
 
         Raises `WebhookMalformed` for what the platform never sends.
         """
+
+    def comes_twice(self, event: Event) -> bool:  # noqa: ARG002 - it depends on the platform
+        """Whether the platform may tell of it again, with the same id, though all went well.
+
+        Its id is then kept with the session whatever comes of its turn. Of no event, unless set.
+        """
+        return False

@@ -110,10 +110,13 @@ class Reception:
         """Hand all events to the bot, in order; those of different sessions run side by side."""
         if len(self._early) >= self._max_early:
             return _again(None)
-        remember = len(events) > 1
+        batch = len(events) > 1
         # Tasks begin in the order they are made, and stand in line for their session with that.
         # They are not the request's: a platform that hangs up does not cut a turn short.
-        tasks = [asyncio.ensure_future(self._bot.handle(e, remember=remember)) for e in events]
+        tasks = [
+            asyncio.ensure_future(self._bot.handle(e, remember=batch or channel.comes_twice(e)))
+            for e in events
+        ]
         try:
             _, running = await asyncio.wait(tasks, timeout=channel.ack_within)
         except asyncio.CancelledError:
