@@ -53,6 +53,7 @@ from barback.stores.url import open_store
 from barback.turn import Outcome
 
 if TYPE_CHECKING:
+    from barback.channels.slack import SlackChannel
     from barback.channels.telegram import TelegramChannel
     from barback.channels.viber import ViberChannel
     from barback.channels.webhook import WebhookAnswer, WebhookChannel, WebhookRequest
@@ -115,6 +116,7 @@ __all__ = [
     "SessionTampered",
     "SessionTooNew",
     "SessionUnreadable",
+    "SlackChannel",
     "StateTooLarge",
     "StateValueError",
     "TelegramChannel",
@@ -142,6 +144,7 @@ if not TYPE_CHECKING:  # a type checker is to find names that are misspelt
         "PostgresSessionStore": "barback.stores.postgres",
         "RedisSessionStore": "barback.stores.redis",
         "SQLiteSessionStore": "barback.stores.sqlite",
+        "SlackChannel": "barback.channels.slack",
         "TelegramChannel": "barback.channels.telegram",
         "ViberChannel": "barback.channels.viber",
         "WebhookAnswer": "barback.channels.webhook",

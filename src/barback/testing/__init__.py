@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from barback.testing.platform import Call, Delivery, FakePlatform
     from barback.testing.proxy import FaultProxy
     from barback.testing.simulator import Person, Sent, Simulator
+    from barback.testing.slack import FakeSlack, slack_error
     from barback.testing.telegram import FakeTelegram, telegram_error
     from barback.testing.viber import FakeViber, viber_error
 
@@ -29,6 +30,7 @@ __all__ = [
     "Delivery",
     "Effect",
     "FakePlatform",
+    "FakeSlack",
     "FakeTelegram",
     "FakeViber",
     "FaultProxy",
@@ -46,6 +48,7 @@ __all__ = [
     "crash_at",
     "crashes",
     "explore",
+    "slack_error",
     "telegram_error",
     "viber_error",
 ]
@@ -61,6 +64,7 @@ _HOMES = {
     "Delivery": "platform",
     "Effect": "history",
     "FakePlatform": "platform",
+    "FakeSlack": "slack",
     "FakeTelegram": "telegram",
     "FakeViber": "viber",
     "FaultProxy": "proxy",
@@ -75,6 +79,7 @@ _HOMES = {
     "crash_at": "crashing",
     "crashes": "crashing",
     "explore": "interleaving",
+    "slack_error": "slack",
     "telegram_error": "telegram",
     "viber_error": "viber",
 }
