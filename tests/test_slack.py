@@ -188,7 +188,7 @@ async def test_a_response_that_comes_too_late_is_not_lost_in_silence() -> None:
     outcome: list[str] = []
 
     async def reply(context: Context[Any]) -> None:
-        while not context.event.reply.is_sent:  # type: ignore[attr-defined]
+        while context.event.answer._is_open:  # type: ignore[attr-defined]
             await asyncio.sleep(0.005)
         with pytest.raises(CannotSend, match="has had the response"):
             await context.send_answer(response_action="clear")

@@ -180,15 +180,6 @@ class SlackChannel(WebhookChannel):
         """A message that mentions the bot may come as two events, which have one id here."""
         return isinstance(event, SlackEvent) and event.comes_twice
 
-    def answer(self, events: Sequence[Event]) -> WebhookAnswer:
-        """What a handler has given with `context.send_answer`; nothing, where none has."""
-        given = WebhookAnswer()
-        for event in events:
-            if isinstance(event, SlackEvent):
-                event.reply.is_sent = True
-                given = event.reply.given
-        return given
-
     # What the bot says.
 
     async def send_text(self, context: Context[Any], text: str) -> None:
@@ -247,14 +238,14 @@ class SlackChannel(WebhookChannel):
         """What Slack is told in the response to its request, once the turn is committed.
 
         `options` for a menu that asks for them, `response_action` and `errors` for a view, `text`
-        and `response_type` for a command. The last one given counts. Raises `CannotSend` where
-        Slack waits for none, or no more: it does for two and a half seconds (`ack_within`).
+        and `response_type` for a command. Raises `CannotSend` where Slack waits for none, has been
+        given one in this turn, or waits no more: it does for two and a half seconds (`ack_within`).
         """
         event = context.event
-        if not isinstance(event, SlackEvent) or event.reply.is_sent:
+        given = WebhookAnswer(200, msgspec.json.encode(answer), "application/json")
+        if not isinstance(event, SlackEvent) or not event.answer.say(given):
             error = "Slack has had the response to its request, or waits for none."
             raise CannotSend(error, session_id=context.session.id)
-        event.reply.given = WebhookAnswer(200, msgspec.json.encode(answer), "application/json")
 
     async def typing(self, context: Context[Any]) -> None:
         """Show in a thread that the bot is typing, for two minutes or until it says something.
