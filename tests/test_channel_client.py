@@ -161,6 +161,17 @@ async def test_all_waits_together_are_bounded() -> None:
         assert len(telegram.calls) == 3
 
 
+async def test_who_is_not_told_how_long_waits_longer_each_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("barback.channels.client.PAUSE", 0.02)
+    async with asking(retry_within=0.4) as (telegram, client):
+        telegram.answer_next(*[HttpAnswer(429)] * 99)
+        with pytest.raises(ChannelError):
+            await client.send_message(chat_id=42, text="Hi")
+        assert 4 <= len(telegram.calls) <= 7
+
+
 @pytest.mark.parametrize("status", [500, 502, 503])
 async def test_a_platform_that_fails_is_not_asked_again(status: int) -> None:
     async with asking() as (telegram, client):

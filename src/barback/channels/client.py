@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from barback.channels.fields import camel
 from barback.channels.http import Http, HttpAnswer, HttpFailed, HttpRequest
 from barback.errors import ChannelError, ChannelUnreachable, ConfigurationError
 from barback.options import seconds
@@ -36,7 +37,7 @@ class PlatformClient(ABC):
 
     Nothing else is asked again: what was sent, and not answered or answered with a failure of the
     platform's (5xx), may have been done. Only calls that change nothing are made anew
-    (`is_harmless`).
+    (`is_harmless`), and those that the platform knows again and does once (`may_repeat`).
 
     Every failure is a `ChannelError`.
     """
@@ -98,8 +99,7 @@ class PlatformClient(ABC):
 
     def method_of(self, name: str) -> str:
         """The platform's method for a name in Python: `send_photo` is `sendPhoto`, unless set."""
-        first, *others = name.split("_")
-        return "".join([first, *(word[:1].upper() + word[1:] for word in others)])
+        return camel(name)
 
     @abstractmethod
     async def request(self, method: str, params: dict[str, Any]) -> HttpRequest:
@@ -115,6 +115,15 @@ class PlatformClient(ABC):
         None is, unless set.
         """
         return False
+
+    def may_repeat(self, method: str, error: ChannelError) -> bool:
+        """Whether a call that failed so may be made again: a few times, or after the wait it takes.
+
+        Unless set: what surely was not done, and what only reads where there was no answer.
+        """
+        if isinstance(error, ChannelUnreachable):
+            return not error.sent or self.is_harmless(method)
+        return error.status == TOO_MANY
 
     # Their tools.
 
@@ -181,12 +190,14 @@ class PlatformClient(ABC):
 
     def _pause(self, method: str, error: ChannelError, tries: int) -> float | None:
         """After how many seconds a call may be made again; None if it may not."""
-        if isinstance(error, ChannelUnreachable):
-            again = (not error.sent or self.is_harmless(method)) and tries < TRIES
-            return PAUSE * random.uniform(0.5, 1) if again else None  # noqa: S311 - no secret
-        if error.status == TOO_MANY:
-            return PAUSE if error.retry_after is None else error.retry_after
-        return None
+        if not self.may_repeat(method, error):
+            return None
+        if error.status == TOO_MANY and error.retry_after is not None:
+            return error.retry_after
+        if error.status != TOO_MANY and tries == TRIES:
+            return None
+        # Longer each time; to refuse it costs a platform something, too.
+        return PAUSE * 2.0 ** (tries - 1) * random.uniform(0.5, 1)  # noqa: S311 - no secret
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self._channel}>"

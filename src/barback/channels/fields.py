@@ -8,9 +8,15 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["Json", "number_in", "object_in", "objects_in", "text_in"]
+__all__ = ["Json", "camel", "number_in", "object_in", "objects_in", "text_in"]
 
 Json = dict[str, Any]
+
+
+def camel(name: str) -> str:
+    """A name in Python's way of writing as most platforms write it: `send_photo` is `sendPhoto`."""
+    first, *others = name.split("_")
+    return "".join([first, *(word[:1].upper() + word[1:] for word in others)])
 
 
 def object_in(of: Json, name: str) -> Json:

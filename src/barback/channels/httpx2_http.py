@@ -18,7 +18,7 @@ __all__ = ["Httpx2Http"]
 NOT_SENT: Final = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 MOST_AT_ONCE: Final = 100
 TOKEN: Final = re.compile(
-    r"(?<=/bot)[^/]+(?=/)|(?<=[?&]access_token=)[^&]+"
+    r"(?<=/bot)[^/]+(?=/)|(?<=[?&]access_token=)[^&]+|(?<=[?&]client_assertion=)[^&]+"
     r"|(?<=//hooks\.slack\.com/).+|(?<=//files\.slack\.com/upload/).+"
 )
 """What in an address lets whoever has it do something."""

@@ -38,6 +38,11 @@ class InputFile(msgspec.Struct, frozen=True):
             return self.name
         return self.content.name if isinstance(self.content, Path) else "file"
 
+    @property
+    def content_type(self) -> str:
+        """What its name says that it is."""
+        return mimetypes.guess_type(self.shown_name)[0] or "application/octet-stream"
+
     def __repr__(self) -> str:
         return f"<InputFile {self.shown_name!r}>"
 
@@ -49,9 +54,8 @@ async def multipart(fields: Mapping[str, str], files: Mapping[str, InputFile]) -
     for name, value in fields.items():
         parts += [_head(boundary, f'name="{_quoted(name)}"'), value.encode(), b"\r\n"]
     for name, file in files.items():
-        kind = mimetypes.guess_type(file.shown_name)[0] or "application/octet-stream"
         told = f'name="{_quoted(name)}"; filename="{_quoted(file.shown_name)}"'
-        parts += [_head(boundary, told, kind), await file.read(), b"\r\n"]
+        parts += [_head(boundary, told, file.content_type), await file.read(), b"\r\n"]
     parts.append(f"--{boundary}--\r\n".encode())
     return b"".join(parts), f"multipart/form-data; boundary={boundary}"
 
