@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from barback.testing import FakePlatform, FakeSlack, FakeTelegram, FakeViber
+from barback.testing import FakeLine, FakePlatform, FakeSlack, FakeTelegram, FakeViber
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +29,7 @@ def viber_person(number: int) -> str:
 
 PLATFORMS: Final = {
     "slack": Platform(FakeSlack, "U{}".format),
+    "line": Platform(FakeLine, "U{:032x}".format),
     "telegram": Platform(FakeTelegram, int),
     "viber": Platform(FakeViber, viber_person),
 }

@@ -53,6 +53,7 @@ from barback.stores.url import open_store
 from barback.turn import Outcome
 
 if TYPE_CHECKING:
+    from barback.channels.line import LineChannel
     from barback.channels.slack import SlackChannel
     from barback.channels.telegram import TelegramChannel
     from barback.channels.viber import ViberChannel
@@ -94,6 +95,7 @@ __all__ = [
     "Lease",
     "LeaseLost",
     "LeasedStore",
+    "LineChannel",
     "ListedStore",
     "ListingUnsupported",
     "LocalLeases",
@@ -140,6 +142,7 @@ if not TYPE_CHECKING:  # a type checker is to find names that are misspelt
         "ConsoleBot": "barback.console",
         "FileSessionStore": "barback.stores.file",
         "Keys": "barback.encryption",
+        "LineChannel": "barback.channels.line",
         "MongoSessionStore": "barback.stores.mongo",
         "PostgresSessionStore": "barback.stores.postgres",
         "RedisSessionStore": "barback.stores.redis",

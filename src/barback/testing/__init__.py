@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from barback.testing.faults import Chances, FaultyStore
     from barback.testing.history import Effect, HistoryError, TurnHistory, TurnRecord, check_history
     from barback.testing.interleaving import Stuck, explore
+    from barback.testing.line import FakeLine, line_error
     from barback.testing.platform import Call, Delivery, FakePlatform
     from barback.testing.proxy import FaultProxy
     from barback.testing.simulator import Person, Sent, Simulator
@@ -29,6 +30,7 @@ __all__ = [
     "CrashRunError",
     "Delivery",
     "Effect",
+    "FakeLine",
     "FakePlatform",
     "FakeSlack",
     "FakeTelegram",
@@ -48,6 +50,7 @@ __all__ = [
     "crash_at",
     "crashes",
     "explore",
+    "line_error",
     "slack_error",
     "telegram_error",
     "viber_error",
@@ -63,6 +66,7 @@ _HOMES = {
     "CrashRunError": "crashing",
     "Delivery": "platform",
     "Effect": "history",
+    "FakeLine": "line",
     "FakePlatform": "platform",
     "FakeSlack": "slack",
     "FakeTelegram": "telegram",
@@ -79,6 +83,7 @@ _HOMES = {
     "crash_at": "crashing",
     "crashes": "crashing",
     "explore": "interleaving",
+    "line_error": "line",
     "slack_error": "slack",
     "telegram_error": "telegram",
     "viber_error": "viber",
