@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from datetime import timedelta
 
-__all__ = ["PlatformClient"]
+__all__ = ["PAUSE", "PlatformClient"]
 
 TOO_MANY: Final = 429
 PAUSE: Final = 0.5  # seconds, about, before a platform that could not be asked is asked again
@@ -116,6 +116,13 @@ class PlatformClient(ABC):
         """
         return False
 
+    def is_throttled(self, error: ChannelError) -> bool:
+        """Whether the platform has refused a call because there were too many of them.
+
+        Status 429, unless set.
+        """
+        return error.status == TOO_MANY
+
     def may_repeat(self, method: str, error: ChannelError) -> bool:
         """Whether a call that failed so may be made again: a few times, or after the wait it takes.
 
@@ -123,7 +130,7 @@ class PlatformClient(ABC):
         """
         if isinstance(error, ChannelUnreachable):
             return not error.sent or self.is_harmless(method)
-        return error.status == TOO_MANY
+        return self.is_throttled(error)
 
     # Their tools.
 
@@ -192,9 +199,10 @@ class PlatformClient(ABC):
         """After how many seconds a call may be made again; None if it may not."""
         if not self.may_repeat(method, error):
             return None
-        if error.status == TOO_MANY and error.retry_after is not None:
+        throttled = self.is_throttled(error)
+        if throttled and error.retry_after is not None:
             return error.retry_after
-        if error.status != TOO_MANY and tries == TRIES:
+        if not throttled and tries == TRIES:
             return None
         # Longer each time; to refuse it costs a platform something, too.
         return PAUSE * 2.0 ** (tries - 1) * random.uniform(0.5, 1)  # noqa: S311 - no secret
