@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from barback.testing import FakeLine, FakePlatform, FakeSlack, FakeTelegram, FakeViber
+from barback.testing import (
+    FakeLine,
+    FakeMessenger,
+    FakePlatform,
+    FakeSlack,
+    FakeTelegram,
+    FakeViber,
+    FakeWhatsApp,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,8 +36,10 @@ def viber_person(number: int) -> str:
 
 
 PLATFORMS: Final = {
-    "slack": Platform(FakeSlack, "U{}".format),
     "line": Platform(FakeLine, "U{:032x}".format),
+    "messenger": Platform(FakeMessenger, str),
+    "slack": Platform(FakeSlack, "U{}".format),
     "telegram": Platform(FakeTelegram, int),
     "viber": Platform(FakeViber, viber_person),
+    "whatsapp": Platform(FakeWhatsApp, lambda number: f"{16505550000 + number}"),
 }

@@ -54,10 +54,12 @@ from barback.turn import Outcome
 
 if TYPE_CHECKING:
     from barback.channels.line import LineChannel
+    from barback.channels.messenger import MessengerChannel
     from barback.channels.slack import SlackChannel
     from barback.channels.telegram import TelegramChannel
     from barback.channels.viber import ViberChannel
     from barback.channels.webhook import WebhookAnswer, WebhookChannel, WebhookRequest
+    from barback.channels.whatsapp import WhatsAppChannel
     from barback.console import ConsoleBot
     from barback.encryption import Keys as Keys
     from barback.stores.copying import copy_store
@@ -100,6 +102,7 @@ __all__ = [
     "ListingUnsupported",
     "LocalLeases",
     "MemorySessionStore",
+    "MessengerChannel",
     "MigrationFailed",
     "MissingExtra",
     "NotDone",
@@ -131,6 +134,7 @@ __all__ = [
     "WebhookMalformed",
     "WebhookRefused",
     "WebhookRequest",
+    "WhatsAppChannel",
     "WrongKey",
     "copy_store",
     "open_store",
@@ -142,6 +146,7 @@ if not TYPE_CHECKING:  # a type checker is to find names that are misspelt
         "ConsoleBot": "barback.console",
         "FileSessionStore": "barback.stores.file",
         "Keys": "barback.encryption",
+        "MessengerChannel": "barback.channels.messenger",
         "LineChannel": "barback.channels.line",
         "MongoSessionStore": "barback.stores.mongo",
         "PostgresSessionStore": "barback.stores.postgres",
@@ -153,6 +158,7 @@ if not TYPE_CHECKING:  # a type checker is to find names that are misspelt
         "WebhookAnswer": "barback.channels.webhook",
         "WebhookChannel": "barback.channels.webhook",
         "WebhookRequest": "barback.channels.webhook",
+        "WhatsAppChannel": "barback.channels.whatsapp",
         "copy_store": "barback.stores.copying",
     }
 

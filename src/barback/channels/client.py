@@ -116,6 +116,9 @@ class PlatformClient(ABC):
         """
         return False
 
+    growth: float = 2.0
+    """How many times as long as the one before each pause is, where a platform says no time."""
+
     def is_throttled(self, error: ChannelError) -> bool:
         """Whether the platform has refused a call because there were too many of them.
 
@@ -205,7 +208,7 @@ class PlatformClient(ABC):
         if not throttled and tries == TRIES:
             return None
         # Longer each time; to refuse it costs a platform something, too.
-        return PAUSE * 2.0 ** (tries - 1) * random.uniform(0.5, 1)  # noqa: S311 - no secret
+        return PAUSE * self.growth ** (tries - 1) * random.uniform(0.5, 1)  # noqa: S311 - no secret
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self._channel}>"

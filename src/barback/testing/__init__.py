@@ -14,12 +14,15 @@ if TYPE_CHECKING:
     from barback.testing.history import Effect, HistoryError, TurnHistory, TurnRecord, check_history
     from barback.testing.interleaving import Stuck, explore
     from barback.testing.line import FakeLine, line_error
+    from barback.testing.messenger import FakeMessenger
+    from barback.testing.meta import graph_error
     from barback.testing.platform import Call, Delivery, FakePlatform
     from barback.testing.proxy import FaultProxy
     from barback.testing.simulator import Person, Sent, Simulator
     from barback.testing.slack import FakeSlack, slack_error
     from barback.testing.telegram import FakeTelegram, telegram_error
     from barback.testing.viber import FakeViber, viber_error
+    from barback.testing.whatsapp import FakeWhatsApp
 
 __all__ = [
     "Call",
@@ -31,10 +34,12 @@ __all__ = [
     "Delivery",
     "Effect",
     "FakeLine",
+    "FakeMessenger",
     "FakePlatform",
     "FakeSlack",
     "FakeTelegram",
     "FakeViber",
+    "FakeWhatsApp",
     "FaultProxy",
     "FaultyStore",
     "HistoryError",
@@ -50,6 +55,7 @@ __all__ = [
     "crash_at",
     "crashes",
     "explore",
+    "graph_error",
     "line_error",
     "slack_error",
     "telegram_error",
@@ -66,10 +72,12 @@ _HOMES = {
     "CrashRunError": "crashing",
     "Delivery": "platform",
     "Effect": "history",
+    "FakeMessenger": "messenger",
     "FakeLine": "line",
     "FakePlatform": "platform",
     "FakeSlack": "slack",
     "FakeTelegram": "telegram",
+    "FakeWhatsApp": "whatsapp",
     "FakeViber": "viber",
     "FaultProxy": "proxy",
     "FaultyStore": "faults",
@@ -83,6 +91,7 @@ _HOMES = {
     "crash_at": "crashing",
     "crashes": "crashing",
     "explore": "interleaving",
+    "graph_error": "meta",
     "line_error": "line",
     "slack_error": "slack",
     "telegram_error": "telegram",

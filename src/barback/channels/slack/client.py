@@ -6,12 +6,12 @@ import inspect
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import msgspec
 
 from barback.channels.client import PlatformClient
-from barback.channels.http import HttpAnswer, HttpRequest
+from barback.channels.http import HttpAnswer, HttpRequest, is_address
 from barback.channels.multipart import InputFile, multipart
 from barback.channels.slack.methods import method_of
 from barback.errors import CannotSend, ConfigurationError
@@ -73,7 +73,7 @@ class SlackClient(PlatformClient):
     ) -> None:
         if not (isinstance(token, Mapping) or callable(token)):
             _check_token(token)
-        if not _is_address(server):
+        if not is_address(server):
             message = "Where Slack's Web API is begins with https:// or http://."
             raise ConfigurationError(message)
         super().__init__(channel, http=http, timeout=timeout, retry_within=retry_within)
@@ -176,14 +176,6 @@ def _check_token(token: object) -> str:
         message = "A token of Slack's begins with xox, such as that of a bot with xoxb-."
         raise ConfigurationError(message)
     return token
-
-
-def _is_address(server: str) -> bool:
-    try:
-        parts = urlsplit(server)
-        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is none, or a host with half a bracket
-        return False
 
 
 def _as_text(value: Any) -> str:
