@@ -357,6 +357,7 @@ async def test_what_is_kept_of_a_person_is_told_as_json() -> None:
                 "shared": False,
                 "users": ["tim"],
                 "address": "chat 7",
+                "step": None,
                 "state": {"n": 1},
                 "history": [],
             }

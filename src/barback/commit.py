@@ -80,9 +80,11 @@ class Commits:
             # An event that is seen already does not come as far as this.
             remember = self._rules.dedupe_always and turn.event_id is not None
             same = (
-                draft.lifetime is None and not draft.fades
+                draft.lifetime is None and draft.step is None and not draft.fades
                 if kept is None
-                else draft.lifetime == kept.lifetime and draft.fades == kept.fades
+                else draft.lifetime == kept.lifetime
+                and draft.fades == kept.fades
+                and draft.step == kept.step
             ) and not draft.grows
             if (
                 same
@@ -118,6 +120,7 @@ class Commits:
             last_activity=now,
             expires_at=self._expiry(kept, lifetime, now, created_at),
             fades=draft.fades,
+            step=draft.step,
             history=history,
             schema=schema,
             lifetime=draft.lifetime,
@@ -181,7 +184,10 @@ class Commits:
         kept, draft = turn.kept, turn.draft
         assert kept is not None  # noqa: S101 - it has expired
         untouched = (
-            draft.lifetime == kept.lifetime and draft.fades == kept.fades and not draft.grows
+            draft.lifetime == kept.lifetime
+            and draft.fades == kept.fades
+            and draft.step == kept.step
+            and not draft.grows
         )
         return None if turn.state is None and untouched else self.record_of(turn)
 
@@ -193,6 +199,7 @@ class Commits:
             format=FORMAT_OVER,
             state=b"{}",
             fades={},
+            step=None,
             history=b"",
             address=None,
             expires_at=int(self._clock() * 1000) + GRACE,

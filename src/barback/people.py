@@ -291,8 +291,9 @@ async def _exported(
         "shared": shared,
     }
     if shared and not include_shared:
-        return {**told, "users": [person.id], "address": None, "state": None, "history": []}
-    told |= {"users": list(record.users), "address": record.address}
+        nothing: dict[str, Any] = {"address": None, "step": None, "state": None, "history": []}
+        return {**told, "users": [person.id], **nothing}
+    told |= {"users": list(record.users), "address": record.address, "step": record.step}
     return {**told, **await _content(tender, record, states)}
 
 

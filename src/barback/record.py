@@ -84,6 +84,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     - `history`: the newest entries of its history, and where the others are: one JSON object, or
       nothing; see `barback.history`.
     - `fades`: keys of the state that end on their own, each with its time.
+    - `step`: where it is in a talk of several steps, by the name that the bot has for that.
     - `seen`: the ids of the turns this session has committed, oldest first, each with its time.
     - `users`: the ids of the people whose session it is; `address`: how its channel speaks to
       them first, in the channel's own words.
@@ -101,6 +102,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     lifetime: int | None = None
     history: bytes = b""
     fades: Mapping[str, int] = {}
+    step: str | None = None
     seen: Mapping[str, int] = {}
     users: tuple[str, ...] = ()
     address: str | None = None
@@ -123,6 +125,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
                 lifetime=self.lifetime,
                 history=msgspec.Raw(self.history) if self.history else _NOTHING,
                 fades=self.fades,
+                step=self.step,
                 seen=Seen.of(self.seen).text,
                 users=self.users,
                 address=self.address,
@@ -178,6 +181,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
             lifetime=wire.lifetime,
             history=b"" if wire.history is _NOTHING else _unspaced(bytes(wire.history)),
             fades=wire.fades,
+            step=wire.step,
             seen=seen,
             users=wire.users,
             address=wire.address,
@@ -197,6 +201,7 @@ class _Wire(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     lifetime: int | None = None
     history: msgspec.Raw = _NOTHING
     fades: Mapping[str, int] = {}
+    step: str | None = None
     seen: str = ""
     users: tuple[str, ...] = ()
     address: str | None = None

@@ -78,7 +78,8 @@ class Draft(msgspec.Struct, eq=False):
 
     `_base` is the state that was read, None for a new session; `decoded` is `value`, once somebody
     has asked for it. `lifetime` is the session's own, as in `Record.lifetime`; `fades`
-    are its keys that end on their own, each with its time in milliseconds, as in `Record.fades`.
+    are its keys that end on their own, each with its time in milliseconds, as in `Record.fades`;
+    `step` is where it is, as in `Record.step`.
     `appended` is what was added to the history, `cleared` whether that begins anew; `grows`: either
     of them.
     """
@@ -90,6 +91,7 @@ class Draft(msgspec.Struct, eq=False):
     decoded: Any = None
     closed: bool = False
     fades: Mapping[str, int] = {}
+    step: str | None = None
     appended: Sequence[bytes] = ()
     cleared: bool = False
     grows: bool = False
@@ -163,8 +165,8 @@ class Draft(msgspec.Struct, eq=False):
         self.value.update(checked(changes, self._session_id))
 
     def reset(self) -> None:
-        """Back to the initial state."""
-        self.fades = {}
+        """Back to the initial state, and to no step."""
+        self.fades, self.step = {}, None
         self.decoded = decode_state(self._initial.encoded(), self._session_id)
 
     def changed(self) -> bytes | None:

@@ -81,6 +81,7 @@ class States:
             raise SessionTooNew(message, session_id=session_id)
         plain = self.plain(record)
         draft = initial.draft(plain, initial, session_id, record.lifetime)
+        draft.step = record.step
         if record.schema == self.schema:
             draft.read()
         else:

@@ -255,6 +255,7 @@ class Turns:
                     record.format == states.plain_format
                     and record.schema == states.schema
                     and not record.fades
+                    and record.step is None
                 ):
                     draft = Draft(record.state, states.initial, session_id, record.lifetime)
                 else:

@@ -35,7 +35,7 @@ class TypedDraft(Draft):
 
     def reset(self) -> None:
         """See `Draft.reset`."""
-        self.fades = {}
+        self.fades, self.step = {}, None
         self.decoded = self._initial.decode(self._initial.encoded(), self._session_id)
 
     def take_back(self, keys: Sequence[str]) -> None:

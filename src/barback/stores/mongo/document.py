@@ -61,6 +61,8 @@ def document_of(record: Record) -> dict[str, Any]:
         document["history"] = record.history
     if record.fades:
         document["fades"] = {_escaped(key): Int64(at) for key, at in record.fades.items()}
+    if record.step is not None:
+        document["step"] = record.step
     if seen := Seen.of(record.seen).text:
         document["seen"] = seen
     if record.users:
@@ -96,7 +98,7 @@ def record_of(document: dict[str, Any], *, store: str) -> Record:
 
 _FIELDS = (
     *("version", "format", "schema", "created_at", "last_activity", "expires_at", "lifetime"),
-    *("fades", "seen", "users", "address"),
+    *("fades", "step", "seen", "users", "address"),
 )
 
 
