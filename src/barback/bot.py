@@ -238,7 +238,7 @@ class Bot(Handlers[S], Speaking[S], Serving, Upkeep):
         session_id = self.session_id(event)
         if self._prefix:
             session_id = self._stored_id(session_id)
-        if self._handler is None:
+        if self._handler is None and not self._router:
             message = "The bot has no handler: give it one with @bot.on_event."
             raise ConfigurationError(message)
         user = event.user
@@ -295,6 +295,7 @@ class Bot(Handlers[S], Speaking[S], Serving, Upkeep):
                 on_unreadable=self._report,
                 on_expired=None if self._on_expired is None else self._expire,
                 history=self._history,
+                steps=self._steps,
             )
             if self._on_expired is not None:
                 self._expirer = Expirer(turns, self._clock, self._prefix)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic
@@ -31,6 +32,9 @@ class Context(msgspec.Struct, Generic[S], eq=False):
 
     `Context[Profile]` is one of a bot whose states are of the class `Profile`.
 
+    - `match`: what the pattern of the route found that the event took: an `re.Match`; else None.
+    - `arguments`: what followed a command, without the space around it; else nothing.
+
     It ends with the turn. Changing or sending afterwards raises `TurnEnded`; nothing vanishes.
     """
 
@@ -41,6 +45,8 @@ class Context(msgspec.Struct, Generic[S], eq=False):
     _channel: Channel | None
     _session: Session | None = None
     _history: Entries | None = None
+    match: re.Match[str] | None = None
+    arguments: str = ""
 
     @property
     def state(self) -> S:
@@ -89,9 +95,28 @@ class Context(msgspec.Struct, Generic[S], eq=False):
         self._draft.keep_for(changes, None if span is None else self._turn.now + span)
 
     def reset_state(self) -> None:
-        """Back to the bot's initial state. Raises `TurnEnded` after the turn."""
+        """Back to the bot's initial state, and to no step. Raises `TurnEnded` after the turn."""
         self._draft.ensure_open(self._session_id)
         self._draft.reset()
+
+    @property
+    def step(self) -> str | None:
+        """The name of the step that the session is at; None where it is at none."""
+        return self._draft.step
+
+    def next_step(self, step: str | Callable[[Context[S]], Awaitable[None]]) -> None:
+        """Let what is said next be handled by another step: its name, or its function.
+
+        It is kept with the session: committed with the turn, or not at all. Raises
+        `ConfigurationError` for a step that the bot has not, and `TurnEnded` after the turn.
+        """
+        self._draft.ensure_open(self._session_id)
+        self._draft.step = self._turn.turns.steps.name_of(step)
+
+    def end_steps(self) -> None:
+        """Let the session be at no step any more. Raises `TurnEnded` after the turn."""
+        self._draft.ensure_open(self._session_id)
+        self._draft.step = None
 
     @property
     def session(self) -> Session:

@@ -11,6 +11,7 @@ from barback.errors import InvalidEvent
 __all__ = ["MAX_PART", "Event", "User"]
 
 MESSAGE: Final = "message"
+PAYLOAD: Final = "payload"
 MAX_PART: Final = 2048
 """The longest id, address or name of an event, in characters."""
 

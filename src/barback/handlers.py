@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import inspect
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from barback.context import Context
 from barback.errors import ConfigurationError, HandlerRefused, SessionUnreadable
+from barback.routing import (
+    Handler,
+    Route,
+    Router,
+    channel_name,
+    command_name,
+    kinds_of,
+    pattern_of,
+)
 from barback.state import S
 from barback.states import Migration
+from barback.steps import Steps, check_step
 
 if TYPE_CHECKING:
     from barback.states import States
 
 __all__ = [
+    "Decorator",
     "ErrorHandler",
     "Handler",
     "Handlers",
@@ -30,10 +42,17 @@ __all__ = [
 A = TypeVar("A", bound=Awaitable[None])
 B = TypeVar("B", bound=Awaitable[bool])
 
-Handler = Callable[[Context[S]], Awaitable[None]]
 ErrorHandler = Callable[[Context[S], Exception], Awaitable[None]]
 UnreadableHandler = Callable[[SessionUnreadable], Awaitable[bool]]
 Middleware = Callable[[Context[S], Handler[S]], Awaitable[None]]
+
+
+class Decorator(Protocol[S]):
+    """What a handler is put under: it stays what it is."""
+
+    def __call__(self, handler: Callable[[Context[S]], A], /) -> Callable[[Context[S]], A]:
+        """Take the handler."""
+        ...
 
 
 class Handlers(ABC, Generic[S]):
@@ -43,6 +62,8 @@ class Handlers(ABC, Generic[S]):
 
     def __init__(self) -> None:
         self._handler: Handler[S] | None = None
+        self._steps = Steps()
+        self._router: Router[S] = Router(self._steps)
         self._middleware: list[Middleware[S]] = []
         self._chain: Handler[S] | None = None
         self._on_error: ErrorHandler[S] | None = None
@@ -52,18 +73,80 @@ class Handlers(ABC, Generic[S]):
     def on_event(self, handler: Callable[[Context[S]], A]) -> Callable[[Context[S]], A]:
         """The bot's handler: `async def handler(context)`. Works as a decorator.
 
-        Raises `HandlerRefused` for a second handler, or one that is not `async def`.
+        It has every event that no command, step or route takes. Raises `HandlerRefused` for a
+        second handler, or one that is not `async def`.
         """
         check_async(handler, "A handler", "async def handler(context)")
         if self._handler is not None:
             message = (
                 "The bot has a handler already. Handle every event in one, and call other "
-                "functions from there."
+                "functions from there; or give it routes, with @bot.on_text(...) and the like."
             )
             raise HandlerRefused(message)
         self._handler = handler
         self._chain = None
         return handler
+
+    def command(self, name: str, *, channel: str | None = None) -> Decorator[S]:
+        """A handler of what begins with `/name`: `@bot.command("start")`.
+
+        Also of `/name@bot`, unless the channel knows that this is another bot; small letters and
+        capitals are the same. `context.arguments` is what follows. Commands come before everything
+        else, steps too. `channel`: the name of the only one it is for; any unless set.
+
+        Raises `ConfigurationError` for what can be no name, and for a second command of a name.
+        """
+        named, place = command_name(name), channel_name(channel)
+        return self._adding(lambda handler: self._router.add_command(named, handler, place))
+
+    def step(self, name: str) -> Decorator[S]:
+        """A handler of what a person says, or presses, while their session is at a step.
+
+        `context.next_step(name)` brings it there, and it stays there until that is called again, or
+        `context.end_steps()`. It comes before all routes, and has events of the kinds "message" and
+        "payload" only. The name rests in sessions: a step that gets a new one keeps the old as a
+        second, with a decorator of its own, as long as sessions are at it.
+
+        Raises `ConfigurationError` for what can be no name, and for a second step of a name.
+        """
+        named = check_step(name)
+        return self._adding(lambda handler: self._steps.add(named, handler))
+
+    def on_text(
+        self, pattern: str | re.Pattern[str] | None = None, *, channel: str | None = None
+    ) -> Decorator[S]:
+        """A handler of what is said: of any text, or where a regular expression is found in it.
+
+        `@bot.on_text(r"^hi")`: it may be anywhere, unless `^` says where it begins, and capitals
+        are told from small letters, unless it is `re.compile(r"^hi", re.IGNORECASE)`.
+        `context.match` is what was found. Of all routes, whether by text, payload or kind, the one
+        that stands first takes an event. Events of other kinds than "message" and "payload", such
+        as a text that was edited, are for `on_kind`.
+
+        `channel`: the name of the only one it is for; any unless set. Raises `ConfigurationError`
+        for what is no regular expression.
+        """
+        found, place = pattern_of(pattern, "on_text"), channel_name(channel)
+        return self._adding(
+            lambda handler: self._router.add(Route(handler, place, part="text", pattern=found))
+        )
+
+    def on_payload(
+        self, pattern: str | re.Pattern[str] | None = None, *, channel: str | None = None
+    ) -> Decorator[S]:
+        """A handler of pressed buttons: of any, or by what they carry; see `on_text`."""
+        found, place = pattern_of(pattern, "on_payload"), channel_name(channel)
+        return self._adding(
+            lambda handler: self._router.add(Route(handler, place, part="payload", pattern=found))
+        )
+
+    def on_kind(self, *kinds: str, channel: str | None = None) -> Decorator[S]:
+        """A handler of events of these kinds: "join", or whatever else `event.kind` may be.
+
+        It is a route as those of `on_text` are. Raises `ConfigurationError` where no kind is told.
+        """
+        named, place = kinds_of(kinds), channel_name(channel)
+        return self._adding(lambda handler: self._router.add(Route(handler, place, named)))
 
     def on_error(
         self, handler: Callable[[Context[S], Exception], A]
@@ -153,11 +236,21 @@ class Handlers(ABC, Generic[S]):
         return middleware
 
     def _linked(self) -> Handler[S]:
-        assert self._handler is not None  # noqa: S101 - handle has looked
-        chain: Handler[S] = self._handler
+        chain = self._router.leading_to(self._handler)
         for middleware in reversed(self._middleware):
             chain = partial(_call, middleware, chain)
         return chain
+
+    def _adding(self, add: Callable[[Handler[S]], None]) -> Decorator[S]:
+        """A decorator that adds a handler, and leaves it as it is."""
+
+        def decorate(handler: Callable[[Context[S]], A]) -> Callable[[Context[S]], A]:
+            check_async(handler, "A handler", "async def handler(context)")
+            add(handler)
+            self._chain = None
+            return handler
+
+        return decorate
 
     @abstractmethod
     def _refuse_while_running(self, what: str) -> None:

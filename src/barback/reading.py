@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from barback.record import Record
     from barback.state import Draft
     from barback.states import States
+    from barback.steps import Steps
     from barback.stores.base import LeasedStore
     from barback.turn import Turn
 
@@ -45,6 +46,7 @@ class Reading:
         self,
         store: LeasedStore,
         states: States,
+        steps: Steps,
         operations: Operations,
         commits: Commits,
         *,
@@ -56,6 +58,7 @@ class Reading:
     ) -> None:
         self._store = store
         self._states = states
+        self._steps = steps
         self._operations = operations
         self._commits = commits
         self._attempt = attempt
@@ -71,6 +74,8 @@ class Reading:
         if turn.upkeep:
             return self._states.draft(None, turn.session_id, turn.now)
         turn.kept = None if record.format == FORMAT_OVER else record
+        if record.step is not None:
+            self._steps.meet(record.step, turn.session_id)
         try:
             return self._states.draft(turn.kept, turn.session_id, turn.now)
         except SessionUnreadable as error:

@@ -46,6 +46,7 @@ from barback.record import Record
 from barback.rules import Rules
 from barback.state import Draft
 from barback.states import States
+from barback.steps import Steps
 from barback.stores.base import InstantStore, LeasedStore, milliseconds
 from barback.waits import Waits
 
@@ -146,9 +147,11 @@ class Turns:
         on_unreadable: Callable[[SessionUnreadable], Awaitable[bool]] | None = None,
         on_expired: Callable[[Turn], Awaitable[None]] | None = None,
         history: History | None = None,
+        steps: Steps | None = None,
     ) -> None:
         self.store = store
         self.states = states
+        self.steps = Steps() if steps is None else steps
         self.rules = rules
         self.queue = TurnQueue(
             rules.concurrency,
@@ -182,6 +185,7 @@ class Turns:
         self._reading = Reading(
             store,
             states,
+            self.steps,
             self._operations,
             self._commits,
             attempt=self._attempt,

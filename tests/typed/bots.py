@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -78,6 +79,25 @@ async def on_event(context: Context[Profile]) -> None:
     context.set_state({"born": date(2000, 1, 1)}, likes={"tea"}, expires_in=timedelta(days=1))
 
 
+@bot.command("name")
+@bot.on_text()
+@bot.on_text(r"^my name is (\w+)", channel="telegram")
+@bot.on_payload(re.compile(r"name", re.IGNORECASE))
+@bot.on_kind("join", "my_chat_member")
+async def route(context: Context[Profile]) -> None:
+    assert_type(context.state, Profile)
+    assert_type(context.match, re.Match[str] | None)
+    assert_type(context.arguments, str)
+    assert_type(context.next_step(step), None)
+    context.next_step("step")
+
+
+@bot.step("step")
+async def step(context: Context[Profile]) -> None:
+    assert_type(context.step, str | None)
+    assert_type(context.end_steps(), None)
+
+
 @bot.on_error
 async def on_error(context: Context[Profile], error: Exception) -> None:
     assert_type(context.state.likes, set[str])
@@ -107,6 +127,8 @@ def migrate(state: dict[str, Any]) -> dict[str, Any]:
 
 async def called(context: Context[Profile], error: SessionUnreadable) -> None:
     assert_type(asyncio.create_task(on_event(context)), asyncio.Task[None])  # coroutines still
+    assert_type(asyncio.create_task(route(context)), asyncio.Task[None])
+    assert_type(asyncio.create_task(step(context)), asyncio.Task[None])
     assert_type(asyncio.create_task(on_error(context, error)), asyncio.Task[None])
     assert_type(asyncio.create_task(on_expired(context)), asyncio.Task[None])
     assert_type(asyncio.create_task(middleware(context, on_event)), asyncio.Task[None])
@@ -126,6 +148,7 @@ async def beside(events: Bot[Profile], said: Simulator[Order]) -> None:
     async with Simulator(events) as chat:
         assert_type(await chat.state(), Profile)
         assert_type(await chat.person("ann").state(), Profile)
+        assert_type(await chat.step(), str | None)
     assert_type((await said.state()).items, list[str])
     events.set_initial_state(Profile("Ann"))
     events.set_initial_state(lambda: Profile("Ann"))
@@ -135,6 +158,7 @@ async def beside(events: Bot[Profile], said: Simulator[Order]) -> None:
 def generic(any_bot: Bot[T], handler: Callable[[Context[T]], Coroutine[Any, Any, None]]) -> None:
     """What does not look into states takes a bot of any."""
     any_bot.on_event(handler)
+    any_bot.on_text()(handler)
 
 
 generic(bot, on_event)

@@ -33,6 +33,21 @@ async def of_plain_states(context: Context) -> None: ...
 def not_async(context: Context[Profile]) -> None: ...
 
 
+async def elsewhere(context: Context[Order]) -> None: ...
+
+
+@bot.on_text()  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+async def route_of_another_state(context: Context[Order]) -> None: ...
+
+
+@bot.step("name")  # type: ignore[type-var] # pyright: ignore[reportArgumentType]
+def step_not_async(context: Context[Profile]) -> None: ...
+
+
+@bot.on_text  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+async def without_parentheses(context: Context[Profile]) -> None: ...
+
+
 @bot.on_error  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
 async def without_the_error(context: Context[Profile]) -> None: ...
 
@@ -50,6 +65,7 @@ async def fields(context: Context[Profile], chat: Simulator[Profile]) -> None:
     context.state.name = 5  # type: ignore[assignment] # pyright: ignore[reportAttributeAccessIssue]
     context.state = Profile()  # type: ignore[misc] # pyright: ignore[reportAttributeAccessIssue]
     assert context.state["name"]  # type: ignore[index] # pyright: ignore[reportIndexIssue]
+    context.next_step(elsewhere)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
     context.set_state("name")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
     assert (await chat.state()).nmae  # type: ignore[attr-defined] # pyright: ignore[reportAttributeAccessIssue]
 

@@ -20,11 +20,14 @@ class Channel(ABC):
     `name` is the first part of its sessions' ids: letters, digits, `_`, `.` and `-`. `client` is
     the platform's own client, if there is one. `sends_per_second`: how many messages to different
     people the platform bears, for `bot.broadcast`; 20 unless a class or an instance sets another.
+    `username`: what the bot is called where commands say whom they are for, as in
+    `/start@shop_bot`; None: not known, and whatever they say is taken for the bot.
     """
 
     name: str
     client: Any = None
     sends_per_second: float = 20.0
+    username: str | None = None
 
     async def start(self) -> None:  # noqa: B027 - a channel that opens nothing needs none
         """Open what is needed to send. The bot calls it when it starts."""

@@ -169,6 +169,8 @@ class ConsoleChannel(ServingChannel):
                 "expires": "never" if session.expires_at is None else _time(session.expires_at),
                 "version": "none yet: nothing is kept of it" if session.is_new else session.version,
             }
+            if context.step is not None:
+                rows["step"] = context.step
         self._write("".join(f"{name:<14} {value}\n" for name, value in rows.items()))
 
     async def _show_state(self, bot: Bot[Any]) -> None:

@@ -176,6 +176,10 @@ class Simulator(Generic[S]):
         """
         return await self.person(user, conversation).state()
 
+    async def step(self, *, user: str = "you", conversation: str | None = None) -> str | None:
+        """The step that the session of `user` is at, None for none; looking is as with `state`."""
+        return await self.person(user, conversation).step()
+
     @property
     def channel(self) -> str:
         """The name of the platform that people write from."""
@@ -207,12 +211,19 @@ class Person(Generic[S]):
 
     async def state(self) -> S:
         """A copy of the state of this person's session; see `Simulator.state`."""
+        return (await self._looked())[0]
+
+    async def step(self) -> str | None:
+        """The step that this person's session is at; see `Simulator.step`."""
+        return (await self._looked())[1]
+
+    async def _looked(self) -> tuple[S, str | None]:
         bot = self._chat.bot
         with suppress(_SeenEnough):
             async with bot.conversation(bot.session_id(self._event())) as context:
-                state = context.state
+                seen = context.state, context.step
                 raise _SeenEnough  # so that nothing is written, not even a new expiry
-        return state
+        return seen
 
     def _event(
         self,

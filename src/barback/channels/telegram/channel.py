@@ -44,6 +44,8 @@ class TelegramChannel(WebhookChannel, ServingChannel):
     - `name`: the channel's, "telegram" unless set: the first part of its sessions' ids. Two bots of
       Telegram on one store need different names, or namespaces.
     - `path`: of the webhook, the name after a slash unless set.
+    - `username`: the bot's on Telegram, with or without its `@`. Where it is set, a command that
+      says it is for another bot, as `/start@other_bot` in a group, is no command.
     - `allowed_updates`: the kinds of updates that are asked for, by Telegram's names. Unless set,
       those that Telegram sends unasked: all but a few, such as `chat_member`.
     - `server`, `http`, `timeout`, `retry_within`: see `TelegramClient`, which `client` is.
@@ -61,6 +63,7 @@ class TelegramChannel(WebhookChannel, ServingChannel):
         secret: str | None = None,
         name: str = "telegram",
         path: str | None = None,
+        username: str | None = None,
         allowed_updates: Sequence[str] | None = None,
         server: str = OFFICIAL,
         http: Any = None,
@@ -77,13 +80,14 @@ class TelegramChannel(WebhookChannel, ServingChannel):
         )
         self.name = name
         self.path = f"/{name}" if path is None else path
+        self.username = None if username is None else username.removeprefix("@")
         self.allowed_updates = None if allowed_updates is None else list(allowed_updates)
         self._own_id = token.partition(":")[0]
         self._secret = _secret_of(token) if secret is None else _checked(secret)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> TelegramChannel:
-        """By the variables TELEGRAM_TOKEN and, where they are set, TELEGRAM_SECRET and _SERVER.
+        """By the variables TELEGRAM_TOKEN and, where set, TELEGRAM_SECRET, _USERNAME and _SERVER.
 
         Raises `ConfigurationError`.
         """
@@ -94,6 +98,7 @@ class TelegramChannel(WebhookChannel, ServingChannel):
         return cls(
             token,
             secret=environ.get("TELEGRAM_SECRET") or None,
+            username=environ.get("TELEGRAM_USERNAME") or None,
             server=environ.get("TELEGRAM_SERVER") or OFFICIAL,
         )
 
