@@ -111,6 +111,12 @@ async def test_only_what_is_said_or_pressed_is_a_command_or_a_text(kind: str) ->
     assert await taken(bot, event(kind=kind, text="/start", payload="x")) == [[3, None, ""]]
 
 
+async def test_a_platform_may_have_a_kind_of_event_for_commands() -> None:
+    bot = noting(lambda bot: bot.on_text(), lambda bot: bot.command("weather"))
+    said = event(kind="command", text="/weather 94070")
+    assert await taken(bot, said) == [[1, None, "94070"]]
+
+
 async def test_a_command_for_another_bot_is_none() -> None:
     async with FakeTelegram() as telegram:
         channel = telegram.channel(username="@Shop_bot")

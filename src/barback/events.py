@@ -12,6 +12,7 @@ __all__ = ["MAX_PART", "Event", "User"]
 
 MESSAGE: Final = "message"
 PAYLOAD: Final = "payload"
+COMMAND: Final = "command"
 MAX_PART: Final = 2048
 """The longest id, address or name of an event, in characters."""
 

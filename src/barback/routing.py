@@ -17,7 +17,7 @@ import msgspec
 
 from barback.context import Context
 from barback.errors import ConfigurationError, HandlerRefused
-from barback.events import MESSAGE, PAYLOAD
+from barback.events import COMMAND, MESSAGE, PAYLOAD
 from barback.scope import check_name
 from barback.state import S
 
@@ -40,6 +40,9 @@ Handler = Callable[[Context[S]], Awaitable[None]]
 TALK: Final = frozenset({MESSAGE, PAYLOAD})
 """Kinds of what a person says to the bot, or presses. What was edited, or typed for others to see,
 is neither."""
+
+GIVEN: Final = TALK | {COMMAND}
+"""Kinds in which a command may be: some platforms have a kind of event for it."""
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _COMMAND: Final = re.compile(r"/([A-Za-z0-9_.-]{1,64}+)(?:@(\w{1,64}+))?(?:\s(.*))?", re.DOTALL)
@@ -127,7 +130,7 @@ class Router(Generic[S]):
 
     def _of_command(self, context: Context[S]) -> Handler[S] | None:
         event = context.event
-        if event.kind not in TALK or event.text is None or not self._commands:
+        if event.kind not in GIVEN or event.text is None or not self._commands:
             return None
         given = _COMMAND.fullmatch(event.text)
         if given is None or not _is_addressed(context, given[2]):

@@ -14,11 +14,10 @@ from barback.channels.slack.event import SlackEvent
 from barback.channels.slack.events import NOBODYS, named, team_of
 from barback.channels.slack.place import Place, in_team, is_private
 from barback.errors import WebhookMalformed
-from barback.events import User
+from barback.events import COMMAND, User
 
 __all__ = ["COMMAND", "PRESSED", "command_of", "interaction_of"]
 
-COMMAND: Final = "command"
 PRESSED: Final = frozenset({"block_actions", "interactive_message"})
 """Types that are a button pressed, or something chosen, under a message or in a view."""
 
