@@ -23,6 +23,7 @@ from barback import (
     Record,
     SessionUnreadable,
 )
+from barback.broadcasting import Broadcast
 from barback.channels.http import HttpAnswer
 from barback.testing import Clock, FakeTelegram, telegram_error
 from barback.testing.platform import Call
@@ -115,7 +116,7 @@ async def test_a_broadcast_that_was_cancelled_and_begins_again_tells_nobody_twic
     dedupe: Any,
 ) -> None:
     async with on_telegram(dedupe=dedupe) as (bot, telegram):
-        told_so_far = []
+        told_so_far: list[Broadcast] = []
         telling = asyncio.ensure_future(
             bot.broadcast(IDS, NEWS, once="opening", per_second=100, on_progress=told_so_far.append)
         )
