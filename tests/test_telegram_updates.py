@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from barback import Bot, Event, User, WebhookMalformed
+from barback import Bot, Event, TelegramChannel, User, WebhookMalformed
 from barback.channels.telegram.updates import KINDS, event_of
 
 TIM = {"id": 42, "is_bot": False, "first_name": "Tim", "last_name": "Smith", "username": "tim"}
@@ -47,7 +47,7 @@ UPDATES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "guest_message": (
         {**IN_GROUP, "guest_query_id": "7"},
-        {"text": "Hi", "user": USER, "conversation": "-100", "address": "-100"},
+        {"text": "Hi", "user": USER, "conversation": "guest:-100"},
     ),
     "message_reaction": (
         {
@@ -121,7 +121,7 @@ UPDATES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "chat_join_request": (
         {"chat": GROUP, "from": TIM, "user_chat_id": 44, "date": 1},
-        {"user": USER, "conversation": "-100", "address": "44"},
+        {"user": USER, "address": "44"},
     ),
     "chat_boost": (
         {"chat": GROUP, "boost": {"boost_id": "b", "source": {"source": "premium", "user": TIM}}},
@@ -245,6 +245,23 @@ def test_somebody_who_votes_as_a_channel_is_that_channel() -> None:
 def test_a_button_under_an_inline_message_is_the_persons_own() -> None:
     event = parsed(callback_query={"id": "7", "from": TIM, "inline_message_id": "x", "data": "a"})
     assert (event.user, event.conversation, event.address) == (USER, None, "42")
+
+
+def test_what_is_said_to_a_guest_is_of_another_chat_than_the_persons_own() -> None:
+    # In a talk of two others, whose chat has the number of one of them.
+    other = {"id": 43, "type": "private", "first_name": "Tom"}
+    event = parsed(guest_message={**MESSAGE, "chat": other, "guest_query_id": "7"})
+    assert (event.user, event.conversation, event.address) == (USER, "guest:43", None)
+    assert Bot().session_id(event) == "telegram:guest:43/42"
+    for scope in ("member", "conversation", "thread"):
+        key = Bot(scope=scope).session_id(event).partition(":")[2]
+        assert TelegramChannel("1:a").address_of(key) is None
+
+
+@pytest.mark.parametrize("scope", ["member", "conversation", "user", "thread"])
+def test_who_asks_to_join_leaves_the_groups_session_alone(scope: Any) -> None:
+    event = parsed(chat_join_request=UPDATES["chat_join_request"][0])
+    assert Bot(scope=scope).session_id(event) == "telegram:42"
 
 
 @pytest.mark.parametrize("kind", ["message", "channel_post", "business_message"])

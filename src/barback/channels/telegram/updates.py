@@ -61,6 +61,15 @@ KNOWN_AS: Final = {"message": MESSAGE, "callback_query": "payload"}
 NOBODYS: Final = "bot"
 """The conversation of what is about no person and no chat."""
 
+GUEST: Final = "guest_message"
+"""What is said to the bot in a chat that it is not in, such as one of two other people.
+
+Such a chat may have the number of a chat that the bot has with somebody, and is not that; and what
+is said there goes by `answerGuestQuery` alone: https://core.telegram.org/bots/api#answerguestquery.
+"""
+JOINING: Final = "chat_join_request"
+"""What somebody asks who is in no group yet: it is a matter of theirs and the bot's."""
+
 
 def event_of(update: Any, *, channel: str, own_id: str = "") -> Event | None:
     """The event that an update is; None for what the bot with the id `own_id` has done itself.
@@ -81,7 +90,9 @@ def event_of(update: Any, *, channel: str, own_id: str = "") -> Event | None:
     business = message.get("business_connection_id")
     business = business if isinstance(business, str) else None
     user = _user(told, chat)
-    conversation = _conversation(chat, business)
+    conversation = None if kind == JOINING else _conversation(chat, business)
+    if kind == GUEST:
+        conversation = f"guest:{number_in(chat, 'id')}"
     if user is None and conversation is None:
         conversation = f"poll:{told.get('id')}" if kind == "poll" else NOBODYS
     thread = _thread(message, in_message=kind in MESSAGES or kind == "callback_query")
@@ -94,7 +105,7 @@ def event_of(update: Any, *, channel: str, own_id: str = "") -> Event | None:
         user=user,
         conversation=conversation,
         thread=thread,
-        address=_address(told, chat, thread, business, user),
+        address=None if kind == GUEST else _address(told, chat, thread, business, user),
         raw=update,
     )
 
