@@ -445,6 +445,16 @@ def test_each_of_several_people_has_their_own_name() -> None:
     assert first.raw["messages"] == messages[:1]
 
 
+def test_nobody_is_taken_for_the_only_one_of_several_people_who_is_a_contact() -> None:
+    messages = [
+        message("text", {"body": "Hi"}),
+        {"from": "2", "id": "wamid.2", "type": "text", "text": {"body": "Ho"}},
+    ]
+    first, second = channel.events(request(change("messages", value(messages=messages))))
+    assert (first.user, second.user) == (SHEENA, User("2", None))
+    assert second.address == f"{NUMBER}/2"
+
+
 def test_a_request_may_hold_many_events_of_many_numbers_in_order() -> None:
     told = change("messages", value(messages=[message("text", {"body": "one"})]))
     other = value(messages=[message("text", {"body": "two"})], statuses=[status("read")])

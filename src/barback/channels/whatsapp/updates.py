@@ -73,6 +73,8 @@ def events_of(entry: Json, *, channel: str, identify_by: IdentifyBy = "user_id")
         for name, part in parts:
             # Of the lists, an event has only what it is about.
             raw = {key: each for key, each in value.items() if key not in LISTS} | {name: [part]}
+            if _is_anothers(objects_in(value, "contacts"), part, parts):
+                del raw["contacts"]
             yield _event_of(field, name, part, raw, channel=channel, by=identify_by)
 
 
@@ -186,6 +188,19 @@ def _completed(person: Person, raw: Json) -> Person:
         person.user_id or text_in(contact, "user_id") or None,
         person.phone or text_in(contact, "wa_id") or None,
     )
+
+
+def _people_in(*parts: Json) -> set[str]:
+    """All by which people are called in parts of a change."""
+    names = [name for pair in (*SENDERS, *RECIPIENTS) for name in pair]
+    return {found for part in parts for name in names if (found := text_in(part, name))}
+
+
+def _is_anothers(contacts: list[Json], part: Json, parts: list[tuple[str, Json]]) -> bool:
+    """Whether the only contact there is belongs to another part, of another person."""
+    here, there = _people_in(part), _people_in(*(each for _, each in parts))
+    known = _people_in(*contacts)
+    return len(contacts) == 1 and known.isdisjoint(here) and not known.isdisjoint(there)
 
 
 def _contact_of(person: Person, raw: Json) -> Json:
