@@ -7,8 +7,6 @@ import itertools
 import re
 import time
 from abc import abstractmethod
-from email import message_from_bytes
-from email.message import Message
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -17,6 +15,7 @@ import msgspec
 
 from barback.channels.http import HttpAnswer, HttpFailed, HttpRequest
 from barback.channels.httpx2_http import Httpx2Http
+from barback.testing.forms import parts_of_form
 from barback.testing.platform import Call, Delivery, FakePlatform
 
 if TYPE_CHECKING:
@@ -173,17 +172,9 @@ def _hmac(secret: str, told: bytes) -> str:
 
 def _parts(kind: str, body: bytes) -> tuple[dict[str, Any], dict[str, bytes]]:
     """The fields and the files of a form. Fields that are JSON are read."""
-    params: dict[str, Any] = {}
-    files: dict[str, bytes] = {}
-    form = message_from_bytes(b"Content-Type: " + kind.encode() + b"\r\n\r\n" + body)
-    for part in form.get_payload():
-        assert isinstance(part, Message)
-        name = str(part.get_param("name", header="content-disposition"))
-        content = part.get_payload(decode=True)
-        assert isinstance(content, bytes)
-        if part.get_filename() is not None:
-            files[name] = content
-        else:
-            is_json = content[:1] in {b"{", b"["}
-            params[name] = msgspec.json.decode(content) if is_json else content.decode()
+    fields, files = parts_of_form(kind, body)
+    params = {
+        name: msgspec.json.decode(value) if value[:1] in {"{", "["} else value
+        for name, value in fields.items()
+    }
     return params, files
