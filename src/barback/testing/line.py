@@ -31,6 +31,22 @@ SECRET: Final = "a-secret-that-is-none"  # noqa: S105 - it opens nothing
 SOMEBODY: Final = f"U{1:032x}"
 PLACE: Final = re.compile(r"[CRU][0-9a-f]{32}")
 PERSON: Final = re.compile(r"U[0-9a-f]{32}")
+TYPES: Final = frozenset(
+    {
+        "audio",
+        "coupon",
+        "flex",
+        "image",
+        "imagemap",
+        "location",
+        "sticker",
+        "template",
+        "text",
+        "textV2",
+        "video",
+    }
+)
+"""Types of messages: `Message` in https://github.com/line/line-openapi, messaging-api.yml."""
 MOST_TO: Final = 500
 
 numbers = itertools.count(1)  # of events, messages and tokens, for all fakes of a process
@@ -269,6 +285,8 @@ class FakeLine(FakePlatform):
                 400, "The request body has 1 error(s)", messages="Size must be 1 to 5"
             )
         for place, message in enumerate(messages):
+            if not isinstance(message, dict) or message.get("type") not in TYPES:
+                return _wrong(f"messages[{place}].type", "Must be one of the types of messages")
             text = message.get("text") if message.get("type") == "text" else "-"
             if not isinstance(text, str) or not text:
                 return _wrong(f"messages[{place}].text", "May not be empty")

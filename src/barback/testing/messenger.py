@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["FakeMessenger"]
 
 PAGE: Final = "682498302938465"
+ATTACHMENTS: Final = {"image", "audio", "video", "file", "template"}
 TYPES: Final = {"RESPONSE", "UPDATE", "MESSAGE_TAG"}
 
 
@@ -95,7 +96,8 @@ class FakeMessenger(FakeMeta):
         return graph_done({"success": True})
 
     def _send(self, params: dict[str, Any], *, has_file: bool) -> HttpAnswer:
-        person = params.get("recipient", {}).get("id", "")
+        recipient = params.get("recipient")
+        person = recipient.get("id", "") if isinstance(recipient, dict) else ""
         if not isinstance(person, str) or not person.isdecimal():
             return graph_error(400, 100, "(#100) Param recipient[id] must be a valid ID string")
         if "sender_action" in params:
@@ -120,11 +122,21 @@ def _complaint(message: Any, *, has_file: bool) -> str | None:
         return "Message cannot be empty, must provide valid attachment or text"
     if text is not None and units(text) > LONGEST:
         return "Length of param message[text] must be less than or equal to 2000"
-    attachment = message.get("attachment")
-    if text is None and attachment is None:
+    if "attachment" in message:
+        return _complaint_of(message["attachment"], has_file=has_file)
+    if text is None:
         return "Message cannot be empty, must provide valid attachment or text"
-    if attachment is not None and attachment["type"] != "template":
-        payload = attachment["payload"]
-        if not (has_file or payload.get("url") or payload.get("attachment_id")):
-            return "An attachment needs an address, an id or a file"
     return None
+
+
+def _complaint_of(attachment: Any, *, has_file: bool) -> str | None:
+    kind = attachment.get("type") if isinstance(attachment, dict) else None
+    payload = attachment.get("payload") if kind in ATTACHMENTS else None
+    if not isinstance(payload, dict):
+        return "An attachment has a type, which is one of its kinds, and a payload"
+    is_there = has_file or payload.get("url") or payload.get("attachment_id")
+    return (
+        None
+        if is_there or kind == "template"
+        else "An attachment needs an address, an id or a file"
+    )

@@ -286,7 +286,7 @@ class FakeSlack(FakePlatform):
         return {
             "auth.test": lambda _: {"team_id": self.team, "user_id": self.bot},
             "chat.postMessage": self._post_message,
-            "chat.postEphemeral": self._post_message,
+            "chat.postEphemeral": self._post_ephemeral,
             "conversations.open": lambda p: {"channel": {"id": self.talk(p["users"])}},
             "files.getUploadURLExternal": self._upload_url,
             "files.completeUploadExternal": self._upload_done,
@@ -307,6 +307,11 @@ class FakeSlack(FakePlatform):
         if len(text) > LONGEST:  # Slack would cut it off
             return slack_error("msg_too_long")
         return {"channel": where, "ts": self.ts()}
+
+    def _post_ephemeral(self, params: dict[str, Any]) -> Any:
+        if not params.get("user"):
+            return slack_error("invalid_arguments")
+        return self._post_message(params)
 
     def _respond(self, params: dict[str, Any]) -> HttpAnswer:
         where, left = self._responses.get(params["url"], ("", -1))

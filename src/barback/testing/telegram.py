@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import re
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 __all__ = ["FakeTelegram", "telegram_error"]
 
 TOKEN: Final = "123456:a-token-that-is-no-secret"  # noqa: S105 - it opens nothing
+CHAT: Final = re.compile(r"-?\d{1,20}|@[A-Za-z]\w{3,31}", re.ASCII)
+"""What a chat is called: its number, or its public name."""
+PUBLIC: Final = -1000000000001  # of all that are called by a name
 LONGEST_POLL: Final = 0.05  # seconds that a test waits for updates, whatever it is asked for
 
 numbers = itertools.count(1)  # of updates and messages, for all fakes of a process
@@ -173,12 +177,17 @@ class FakeTelegram(FakePlatform):
         }
 
     def _send_message(self, params: dict[str, Any]) -> Any:
-        text = params.get("text", "")
-        if not text.strip():
+        text, chat = params.get("text", ""), params.get("chat_id", "")
+        if chat == "":
+            return telegram_error(400, "Bad Request: chat_id is empty")
+        if CHAT.fullmatch(str(chat)) is None:
+            return telegram_error(400, "Bad Request: chat not found")
+        if not isinstance(text, str) or not text.strip():
             return telegram_error(400, "Bad Request: message text is empty")
         if units(text) > LONGEST:
             return telegram_error(400, "Bad Request: message is too long")
-        return self.message(user=int(self.token.partition(":")[0]), chat=params["chat_id"])
+        where = PUBLIC if str(chat).startswith("@") else int(chat)
+        return self.message(user=int(self.token.partition(":")[0]), chat=where)
 
     def _set_webhook(self, params: dict[str, Any]) -> bool:
         self.webhook, self.secret = params["url"] or None, params.get("secret_token")

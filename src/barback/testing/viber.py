@@ -25,6 +25,18 @@ TOKEN: Final = "a-token-that-is-no-secret"  # noqa: S105 - it opens nothing
 PERSON: Final = "01234567890A="
 LARGEST: Final = 30 * 1024  # bytes of a request
 MOST_AT_ONCE: Final = 300  # people of a broadcast
+NEEDED: Final[dict[Any, tuple[str, ...]]] = {
+    "text": (),
+    "picture": ("media",),
+    "video": ("media", "size"),
+    "file": ("media", "size", "file_name"),
+    "location": ("location",),
+    "contact": ("contact",),
+    "sticker": ("sticker_id",),
+    "url": ("media",),
+    "rich_media": ("rich_media",),
+}
+"""Types of messages, and what each must have."""
 BAD_DATA: Final = (3, "badData")
 MISSING_DATA: Final = (4, "missingData")
 NOT_SUBSCRIBED: Final = (6, "receiverNotSubscribed")
@@ -252,7 +264,12 @@ def _fault(message: dict[str, Any], body: bytes) -> tuple[int, str] | None:
     name = message.get("sender", {}).get("name")
     is_text = message.get("type") == "text"
     text = message.get("text", "")
-    if not name or not (message.get("type") or message.get("keyboard")) or (is_text and not text):
+    kind = message.get("type")
+    if not name or not (kind or message.get("keyboard")) or (is_text and not text):
+        return MISSING_DATA
+    if kind is not None and kind not in NEEDED:
+        return BAD_DATA
+    if any(not message.get(field) for field in NEEDED.get(kind, ())):
         return MISSING_DATA
     if len(name) > NAME or (is_text and units(text) > LONGEST) or len(body) > LARGEST:
         return BAD_DATA

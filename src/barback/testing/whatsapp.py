@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from barback.channels.http import HttpAnswer
 from barback.channels.texts import units
 from barback.channels.whatsapp import WhatsAppChannel
+from barback.channels.whatsapp.channel import MEDIA
+from barback.channels.whatsapp.channel import TYPES as CONTENTS
 from barback.channels.whatsapp.client import LONGEST
 from barback.testing.meta import FakeMeta, graph_done, graph_error, now, numbers
 
@@ -20,6 +23,8 @@ __all__ = ["FakeWhatsApp"]
 ACCOUNT: Final = "102290129340398"
 NUMBER: Final = "106540352242922"
 DISPLAYED: Final = "15550783881"
+TYPES: Final = CONTENTS | {"text", "template"}
+PHONE: Final = re.compile(r"\+?[\d ()-]{6,32}")
 BY_ID: Final = ("to", "recipient")
 
 
@@ -167,10 +172,8 @@ class FakeWhatsApp(FakeMeta):
             known = str(params.get("message_id", "")).startswith("wamid.")
             return graph_done({"success": True}) if known else graph_error(400, 100, "(#100)")
         told = params.get("to") or params.get("recipient")
-        if not told:
-            return graph_error(400, 100, "(#100) The parameter to is required.")
         kind = params.get("type", "text")
-        if words := _complaint(kind, params.get(kind)):
+        if words := _complaint_of_place(params) or _complaint(kind, params.get(kind)):
             return graph_error(400, 100, f"(#100) {words}")
         if told in self.silent and kind != "template":
             details = "More than 24 hours have passed since the recipient last replied"
@@ -185,9 +188,20 @@ class FakeWhatsApp(FakeMeta):
         )
 
 
+def _complaint_of_place(params: dict[str, Any]) -> str | None:
+    """What is wrong with where a message is to go; nothing, if it is None."""
+    to = params.get("to")
+    if not to:
+        return None if params.get("recipient") else "The parameter to is required."
+    is_known = params.get("recipient_type") == "group" or PHONE.fullmatch(str(to))
+    return None if is_known else "Param to must be a phone number"
+
+
 def _complaint(kind: str, content: Any) -> str | None:
     """What is wrong with a message; nothing, if it is None."""
-    if not content:
+    if kind not in TYPES:
+        return "Param type must be one of its types"
+    if not content or (kind in MEDIA and not (content.get("id") or content.get("link"))):
         return f"The parameter {kind} is required."
     if kind == "text":
         body = content.get("body", "")
