@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import logging
 import pickle
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import msgspec
 import pytest
 
 from barback import ChannelError, ChannelUnreachable, ConfigurationError
@@ -161,6 +163,31 @@ async def test_all_waits_together_are_bounded() -> None:
         assert len(telegram.calls) == 3
 
 
+@pytest.mark.parametrize("wait", ["0", "-5", "nan", "inf", "1e-9", "1" * 400])
+async def test_a_wait_that_is_none_keeps_nobody_asking_for_ever(
+    wait: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("barback.channels.client.PAUSE", 0.02)
+    async with asking(retry_within=0.4) as (telegram, client):
+        telegram.answer_next(*[HttpAnswer(429, {"retry-after": wait})] * 9_999)
+        with pytest.raises(ChannelError):
+            await asyncio.wait_for(client.send_message(chat_id=42, text="Hi"), 5)
+        assert 4 <= len(telegram.calls) <= 9
+
+
+@pytest.mark.parametrize("wait", [0, -3, 10**400])
+async def test_nor_does_one_that_the_platform_tells_in_its_own_way(
+    wait: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("barback.channels.client.PAUSE", 0.02)
+    body = b'{"ok": false, "error_code": 429, "parameters": {"retry_after": %d}}' % wait
+    async with asking(retry_within=0.4) as (telegram, client):
+        telegram.answer_next(*[HttpAnswer(429, {}, body)] * 9_999)
+        with pytest.raises(ChannelError):
+            await asyncio.wait_for(client.send_message(chat_id=42, text="Hi"), 5)
+        assert 4 <= len(telegram.calls) <= 9
+
+
 async def test_who_is_not_told_how_long_waits_longer_each_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -290,6 +317,34 @@ async def test_a_client_that_is_given_is_used_and_left_open() -> None:
             await client.close()
             assert not own.is_closed
             assert len(telegram.calls) == 1
+
+
+async def test_an_answer_fills_no_memory() -> None:
+    async with asking() as (telegram, client):
+        request = await client.request("getMe", {})
+        small = msgspec.structs.replace(request, longest=10_000)
+        telegram.answer_next(HttpAnswer(200, {}, b"a" * 10_000), HttpAnswer(200, {}, b"a" * 10_001))
+        client.open()
+        assert client._http is not None
+        assert (await client._http.fetch(small)).body == b"a" * 10_000
+        with pytest.raises(HttpFailed, match="longer than 10,000 bytes") as caught:
+            await client._http.fetch(small)
+        assert caught.value.sent
+
+        packed = gzip.compress(b" " * 20_000_000)
+        telegram.answer_next(HttpAnswer(200, {"content-encoding": "gzip"}, packed))
+        with pytest.raises(ChannelUnreachable, match="longer than 16,777,216 bytes"):
+            await client.send_message(chat_id=42, text="Hi")
+
+
+async def test_a_token_follows_nobody_to_another_place() -> None:
+    async with httpx2.AsyncClient(follow_redirects=True) as own, FakeTelegram() as other:
+        async with asking(http=own) as (telegram, client):
+            there = {"location": f"{other.url}/bot{TOKEN}/getMe"}
+            telegram.answer_next(HttpAnswer(307, there))
+            with pytest.raises(ChannelError, match="307"):
+                await client.get_me()
+        assert other.calls == []
 
 
 def test_what_cannot_make_requests_is_refused() -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from abc import ABC, abstractmethod
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from barback.channels.fields import camel
-from barback.channels.http import Http, HttpAnswer, HttpFailed, HttpRequest
+from barback.channels.http import LONGEST_FILE, Http, HttpAnswer, HttpFailed, HttpRequest
 from barback.errors import ChannelError, ChannelUnreachable, ConfigurationError
 from barback.options import seconds
 
@@ -21,6 +24,7 @@ __all__ = ["PAUSE", "PlatformClient"]
 
 TOO_MANY: Final = 429
 PAUSE: Final = 0.5  # seconds, about, before a platform that could not be asked is asked again
+LEAST: Final = 0.05  # seconds, where a platform asks for less again and again
 TRIES: Final = 3  # of a request that has surely not arrived
 
 
@@ -138,10 +142,19 @@ class PlatformClient(ABC):
     # Their tools.
 
     def new_request(
-        self, url: str, body: bytes, headers: dict[str, str], *, method: str = "POST"
+        self,
+        url: str,
+        body: bytes,
+        headers: dict[str, str],
+        *,
+        method: str = "POST",
+        is_file: bool = False,
     ) -> HttpRequest:
-        """A request with the client's time limit."""
-        return HttpRequest(method=method, url=url, headers=headers, body=body, timeout=self.timeout)
+        """A request with the client's time limit. `is_file`: it fetches what may be long."""
+        request = HttpRequest(
+            method=method, url=url, headers=headers, body=body, timeout=self.timeout
+        )
+        return msgspec.structs.replace(request, longest=LONGEST_FILE) if is_file else request
 
     def failure(  # noqa: PLR0913 - the parts of the error
         self,
@@ -150,16 +163,17 @@ class PlatformClient(ABC):
         *,
         code: int | str | None = None,
         description: str = "",
-        retry_after: float | None = None,
+        retry_after: float | str | None = None,
         parameters: dict[str, Any] | None = None,
     ) -> ChannelError:
         """The error that an answer is. Its status is the code where the platform gives none.
 
-        `description` must be free of tokens and of what people said.
+        `retry_after` is as the platform tells it, and its header's unless given. `description` must
+        be free of tokens and of what people said.
         """
         code = answer.status if code is None else code
         if retry_after is None:
-            retry_after = _number(answer.headers.get("retry-after"))
+            retry_after = answer.headers.get("retry-after")
         message = f"{self._channel} refused {method}, with {code}"
         return ChannelError(
             f"{message}: {description}" if description else f"{message}.",
@@ -168,7 +182,7 @@ class PlatformClient(ABC):
             status=answer.status,
             code=code,
             description=description,
-            retry_after=retry_after,
+            retry_after=_wait(retry_after),
             parameters=parameters,
         )
 
@@ -193,7 +207,7 @@ class PlatformClient(ABC):
             return given
         from barback.channels.httpx2_http import Httpx2Http  # noqa: PLC0415 - it needs an extra
 
-        if given is not None and not callable(getattr(given, "request", None)):
+        if given is not None and not callable(getattr(given, "stream", None)):
             message = f"http must be an httpx2.AsyncClient, not {type(given).__name__}."
             raise ConfigurationError(message)
         return Httpx2Http(given)
@@ -204,7 +218,7 @@ class PlatformClient(ABC):
             return None
         throttled = self.is_throttled(error)
         if throttled and error.retry_after is not None:
-            return error.retry_after
+            return max(error.retry_after, LEAST)
         if not throttled and tries == TRIES:
             return None
         # Longer each time; to refuse it costs a platform something, too.
@@ -214,9 +228,14 @@ class PlatformClient(ABC):
         return f"<{type(self).__name__} of {self._channel}>"
 
 
-def _number(text: str | None) -> float | None:
-    """Seconds, as a header tells them; the other form, a date, is not used by platforms."""
+def _wait(told: float | str | None) -> float | None:
+    """Seconds to wait, as a platform tells them; None for what is no time that could be waited for.
+
+    None of the platforms uses the header's other form, a date. Without a time, each wait is longer
+    than the one before; so it is for a wait of nothing, which would be over again and again.
+    """
     try:
-        return None if text is None else max(0.0, float(text))
-    except ValueError:
+        wait = 0.0 if told is None else float(told)
+    except (ValueError, OverflowError):
         return None
+    return wait if 0 < wait < math.inf else None

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 import msgspec
 
-__all__ = ["Http", "HttpAnswer", "HttpFailed", "HttpRequest", "is_address"]
+__all__ = ["LONGEST_FILE", "Http", "HttpAnswer", "HttpFailed", "HttpRequest", "is_address"]
+
+
+LONGEST: Final = 16 * 1024 * 1024  # bytes of an answer that tells something
+LONGEST_FILE: Final = 512 * 1024 * 1024  # bytes of one that is what people have sent
 
 
 class HttpRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A request to a platform. `timeout` is in seconds, for the whole of it."""
+    """A request to a platform.
+
+    `timeout` is in seconds, for the whole of it; `longest` the bytes that the answer may have: who
+    sends more is not to fill the memory.
+    """
 
     method: str
     url: str
     headers: Mapping[str, str] = {}
     body: bytes = b""
     timeout: float = 30.0
+    longest: int = LONGEST
 
     def __repr__(self) -> str:
         # A platform's token may stand in the path, or in a header.
@@ -51,6 +60,7 @@ class Http(Protocol):
     async def fetch(self, request: HttpRequest) -> HttpAnswer:
         """Make one request, once, and give the answer back whatever its status is.
 
+        To no other address either, whatever the answer says: a token would go there as well.
         Raises `HttpFailed`.
         """
 

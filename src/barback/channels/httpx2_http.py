@@ -28,7 +28,8 @@ class Httpx2Http:
     """Requests by an `httpx2.AsyncClient`, one of its own unless given.
 
     One that is given is left open, and keeps its proxies and certificates; its timeout gives way to
-    that of a request. httpx2 logs every address: once this is used, tokens in them are left out.
+    that of a request, and redirects are not followed. httpx2 logs every address: once this is used,
+    tokens in them are left out.
     """
 
     def __init__(self, client: httpx2.AsyncClient | None = None) -> None:
@@ -46,14 +47,7 @@ class Httpx2Http:
         """See `Http.fetch`."""
         try:
             async with asyncio.timeout(request.timeout):
-                answer = await self._client.request(
-                    request.method,
-                    request.url,
-                    headers=dict(request.headers),
-                    content=request.body,
-                    timeout=request.timeout,
-                )
-            return HttpAnswer(answer.status_code, dict(answer.headers), answer.content)
+                return await self._fetch(request)
         except TimeoutError:
             sent, told = True, f"no answer within {request.timeout:g} s"
         except httpx2.HTTPError as error:
@@ -63,6 +57,24 @@ class Httpx2Http:
         except httpx2.InvalidURL:  # whose words may be a part of the address
             sent, told = False, "the address is none"
         raise HttpFailed(told, sent=sent)
+
+    async def _fetch(self, request: HttpRequest) -> HttpAnswer:
+        asked = self._client.stream(
+            request.method,
+            request.url,
+            headers=dict(request.headers),
+            content=request.body,
+            timeout=request.timeout,
+            follow_redirects=False,
+        )
+        async with asked as answer:
+            body = bytearray()
+            async for part in answer.aiter_bytes():
+                body += part
+                if len(body) > request.longest:
+                    told = f"the answer is longer than {request.longest:,} bytes"
+                    raise HttpFailed(told, sent=True)
+            return HttpAnswer(answer.status_code, dict(answer.headers), bytes(body))
 
     async def close(self) -> None:
         """See `Http.close`. A client that was given stays open."""

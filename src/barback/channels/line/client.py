@@ -124,8 +124,9 @@ class LineClient(PlatformClient):
         body, query, kind = await _content(asked, given)
         if kind is not None:
             headers["content-type"] = kind
-        server = self._data_server if "data" in asked.marks else self._server
-        return self.new_request(f"{server}{path}{query}", body, headers, method=asked.verb)
+        is_file = "data" in asked.marks
+        address = f"{self._data_server if is_file else self._server}{path}{query}"
+        return self.new_request(address, body, headers, method=asked.verb, is_file=is_file)
 
     def result(self, method: str, answer: HttpAnswer) -> Any:
         """See `PlatformClient.result`."""

@@ -193,7 +193,7 @@ class GraphClient(PlatformClient):
             message = "Only files that rest with Meta can be fetched: no other host gets the token."
             raise ConfigurationError(message)
         headers = {"authorization": f"Bearer {self._token}"}
-        return self.new_request(url, b"", headers, method="GET")
+        return self.new_request(url, b"", headers, method="GET", is_file=True)
 
     def _token_of(self, path: str) -> str:
         return self._tokens.get(path.split("/", 2)[1], self._token)

@@ -111,7 +111,7 @@ class TelegramClient(PlatformClient):
             code=told.error_code,
             # A quotation may be of what people said.
             description=QUOTED.sub('"…"', told.description).replace(self._secret, "***")[:200],
-            retry_after=float(wait) if isinstance(wait, (int, float)) else None,
+            retry_after=wait if isinstance(wait, (int, float)) else None,
             parameters=told.parameters,
         )
 
