@@ -81,6 +81,20 @@ async def test_a_path_that_is_there_already_is_not_added(folder: Path) -> None:
         assert telegram.webhook == "https://bot.example/bots/telegram"
 
 
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://bot.example/telegram/", "https://bot.example/telegram"),
+        ("https://bot.example/bots/", "https://bot.example/bots/telegram"),
+        ("https://bot.example/?via=tunnel", "https://bot.example/telegram?via=tunnel"),
+    ],
+)
+async def test_an_address_may_end_in_other_ways(url: str, expected: str, folder: Path) -> None:
+    async with FakeTelegram() as telegram:
+        await at(telegram, folder, "set", "shop:bot", url)
+        assert telegram.webhook == expected
+
+
 async def test_a_channel_that_only_the_environment_has_can_be_set(folder: Path) -> None:
     async with FakeTelegram() as telegram:
         await at(
@@ -114,7 +128,17 @@ async def test_what_telegram_refuses_is_told_and_its_token_is_not(folder: Path) 
     [
         (("webhook", "show", "shop:bare"), "No such channel"),
         (("webhook", "show", "shop:bot", "--channel", "pigeon"), "no channel 'pigeon'"),
-        (("webhook", "show", "shop:bare", "--channel", "telegram"), "has no TELEGRAM_TOKEN"),
+        *(
+            (("webhook", "show", "shop:bare", "--channel", channel), needed)
+            for channel, needed in {
+                "line": "has no LINE_CHANNEL_ACCESS_TOKEN. Set it to what the LINE",
+                "messenger": "has no MESSENGER_TOKEN. Set it to ",
+                "slack": "has no SLACK_BOT_TOKEN. Set it to what Slack shows",
+                "telegram": "has no TELEGRAM_TOKEN. Set it to what BotFather told.",
+                "viber": "has no VIBER_TOKEN. Set it to the token",
+                "whatsapp": "has no WHATSAPP_TOKEN. Set it to ",
+            }.items()
+        ),
         (("webhook", "set", "shop:bot", "bot.example"), "begins with https://"),
         (("run", "shop:bare"), "no channel with a webhook"),
         (("run", "shop:console"), "no channel with a webhook"),

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from importlib.metadata import EntryPoint
 
-__all__ = ["ENTRY_POINTS", "open_channel"]
+__all__ = ["ENTRY_POINTS", "open_channel", "variable"]
 
 ENTRY_POINTS = "barback.channels"
 
@@ -39,6 +39,16 @@ def open_channel(name: str, environ: Mapping[str, str] | None = None) -> Channel
         message = f"The channel {name!r} is no barback.Channel."
         raise ConfigurationError(message)
     return channel
+
+
+def variable(environ: Mapping[str, str], name: str, what: str) -> str:
+    """A variable that a channel needs, and what to set it to. Raises `ConfigurationError`."""
+    found = environ.get(name)
+    if not found:
+        # No colon behind the name: the command takes what stands there for a secret.
+        message = f"The environment has no {name}. Set it to {what}."
+        raise ConfigurationError(message)
+    return found
 
 
 def _loaded(entry: EntryPoint) -> Any:

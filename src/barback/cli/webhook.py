@@ -72,7 +72,9 @@ def set_(bot: str, url: str, name: str | None) -> None:
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         message = "The address of a webhook begins with https:// and the name of a host."
         raise ConfigurationError(message)
-    whole = url if parts.path.endswith(channel.path) else url.rstrip("/") + channel.path
+    path = parts.path.rstrip("/")
+    path = path if path.endswith(channel.path) else path + channel.path
+    whole = parts._replace(path=path, fragment="").geturl()
     _do(channel, lambda: channel.set_webhook(whole))
     tell(f"{channel.name} sends what people do to {whole}.")
 

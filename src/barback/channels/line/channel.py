@@ -20,6 +20,7 @@ from barback.channels.fields import camel
 from barback.channels.line.answers import Answers
 from barback.channels.line.client import LONGEST, OFFICIAL, LineClient
 from barback.channels.line.events import events_of, is_on_standby
+from barback.channels.opening import variable
 from barback.channels.signing import refuse_unless_equal
 from barback.channels.texts import parts_of
 from barback.channels.webhook import WebhookChannel, WebhookRequest
@@ -95,14 +96,9 @@ class LineChannel(WebhookChannel):
 
         Raises `ConfigurationError`.
         """
-        token = environ.get("LINE_CHANNEL_ACCESS_TOKEN")
-        secret = environ.get("LINE_CHANNEL_SECRET")
-        if not token or not secret:
-            message = (
-                "The environment needs LINE_CHANNEL_ACCESS_TOKEN and LINE_CHANNEL_SECRET: set them "
-                "to what the LINE Developers Console shows."
-            )
-            raise ConfigurationError(message)
+        shown = "what the LINE Developers Console shows"
+        token = variable(environ, "LINE_CHANNEL_ACCESS_TOKEN", shown)
+        secret = variable(environ, "LINE_CHANNEL_SECRET", shown)
         return cls(token, secret, server=environ.get("LINE_SERVER") or OFFICIAL)
 
     async def start(self) -> None:

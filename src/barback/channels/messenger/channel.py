@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 from barback.channels.messenger.client import LONGEST, MessengerClient
 from barback.channels.messenger.place import OWN, Place
 from barback.channels.messenger.updates import events_of
-from barback.channels.meta.channel import MetaChannel, variable
+from barback.channels.meta.channel import MetaChannel
 from barback.channels.meta.client import OFFICIAL, VERSION
 from barback.channels.multipart import InputFile
+from barback.channels.opening import variable
 from barback.channels.texts import parts_of
 from barback.errors import CannotSend
 

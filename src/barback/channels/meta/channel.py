@@ -21,11 +21,11 @@ from barback.channels.webhook import WebhookAnswer, WebhookChannel, WebhookReque
 from barback.errors import ConfigurationError, WebhookMalformed, WebhookRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from barback.events import Event
 
-__all__ = ["MetaChannel", "digest_of", "variable"]
+__all__ = ["MetaChannel", "digest_of"]
 
 HEADER: Final = "x-hub-signature-256"
 
@@ -173,15 +173,6 @@ def digest_of(told: Json, *names: str) -> str:
     """
     parts = {name: told.get(name) for name in names} if names else told
     return sha256(msgspec.json.encode(parts, order="deterministic")).hexdigest()[:32]
-
-
-def variable(environ: Mapping[str, str], name: str, what: str) -> str:
-    """A variable that must be there. Raises `ConfigurationError`."""
-    found = environ.get(name)
-    if not found:
-        message = f"The environment has no {name}: set it to {what}."
-        raise ConfigurationError(message)
-    return found
 
 
 def _token_of(secret: bytes) -> str:

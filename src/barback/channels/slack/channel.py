@@ -20,6 +20,7 @@ import msgspec
 
 from barback.channels.fields import Json, object_in, text_in
 from barback.channels.multipart import InputFile
+from barback.channels.opening import variable
 from barback.channels.signing import refuse_unless_equal
 from barback.channels.slack.client import LONGEST, OFFICIAL, SlackClient, Tokens
 from barback.channels.slack.event import SlackEvent
@@ -112,11 +113,8 @@ class SlackChannel(WebhookChannel):
 
         Raises `ConfigurationError`.
         """
-        token, secret = environ.get("SLACK_BOT_TOKEN"), environ.get("SLACK_SIGNING_SECRET")
-        if not token or not secret:
-            missing = "SLACK_SIGNING_SECRET" if token else "SLACK_BOT_TOKEN"
-            message = f"The environment has no {missing}: Slack shows it on the app's own pages."
-            raise ConfigurationError(message)
+        token = variable(environ, "SLACK_BOT_TOKEN", "what Slack shows at Install App")
+        secret = variable(environ, "SLACK_SIGNING_SECRET", "what Slack shows at Basic Information")
         return cls(token, secret, server=environ.get("SLACK_SERVER") or OFFICIAL)
 
     async def start(self) -> None:

@@ -13,6 +13,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
 from barback.channels.base import ServingChannel
+from barback.channels.opening import variable
 from barback.channels.signing import refuse_unless_equal
 from barback.channels.telegram.client import LONGEST, OFFICIAL, TelegramClient
 from barback.channels.telegram.place import Place
@@ -91,12 +92,8 @@ class TelegramChannel(WebhookChannel, ServingChannel):
 
         Raises `ConfigurationError`.
         """
-        token = environ.get("TELEGRAM_TOKEN")
-        if not token:
-            message = "The environment has no TELEGRAM_TOKEN: set it to what BotFather told."
-            raise ConfigurationError(message)
         return cls(
-            token,
+            variable(environ, "TELEGRAM_TOKEN", "what BotFather told"),
             secret=environ.get("TELEGRAM_SECRET") or None,
             username=environ.get("TELEGRAM_USERNAME") or None,
             server=environ.get("TELEGRAM_SERVER") or OFFICIAL,

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from barback.channels.answer import AnsweredEvent
+from barback.channels.opening import variable
 from barback.channels.signing import refuse_unless_equal
 from barback.channels.texts import parts_of
 from barback.channels.viber.callbacks import event_of
@@ -115,16 +116,9 @@ class ViberChannel(WebhookChannel):
 
         VIBER_SERVER, if it is set, is called in place of Viber. Raises `ConfigurationError`.
         """
-        for needed, meaning in (
-            ("VIBER_TOKEN", "the token in the bot's settings"),
-            ("VIBER_SENDER_NAME", "the name that people are to see"),
-        ):
-            if not environ.get(needed):
-                message = f"The environment has no {needed}: set it to {meaning}."
-                raise ConfigurationError(message)
         return cls(
-            environ["VIBER_TOKEN"],
-            sender_name=environ["VIBER_SENDER_NAME"],
+            variable(environ, "VIBER_TOKEN", "the token in the bot's settings"),
+            sender_name=variable(environ, "VIBER_SENDER_NAME", "the name that people are to see"),
             sender_avatar=environ.get("VIBER_SENDER_AVATAR") or None,
             server=environ.get("VIBER_SERVER") or OFFICIAL,
         )

@@ -11,9 +11,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from barback.channels.fields import objects_in, text_in
-from barback.channels.meta.channel import MetaChannel, variable
+from barback.channels.meta.channel import MetaChannel
 from barback.channels.meta.client import OFFICIAL, VERSION
 from barback.channels.multipart import InputFile
+from barback.channels.opening import variable
 from barback.channels.texts import parts_of
 from barback.channels.whatsapp.client import LONGEST, WhatsAppClient
 from barback.channels.whatsapp.place import Place
