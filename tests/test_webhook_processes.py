@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -147,3 +148,28 @@ async def test_a_store_that_is_down_for_five_seconds_costs_no_event_and_doubles_
             assert expected in [state["texts"] for state in kept]
         assert len(kept) == PEOPLE
         assert len({pid for state in kept for pid in state["pids"]}) == 2
+
+
+async def test_a_worker_that_dies_while_the_store_is_away_takes_no_other_with_it(
+    tmp_path: Path,
+) -> None:
+    with ValkeyServer(tmp_path / "valkey") as valkey:
+        async with served("counting", "telegram", valkey.url, tmp_path, workers=2) as telegram:
+            log = tmp_path / "log"
+            survivor, victim = workers_of(log)
+            await asyncio.to_thread(valkey.kill)
+            os.kill(victim, signal.SIGKILL)
+            async with asyncio.timeout(60):
+                while log.read_text().count("This worker is started again.") < 2:
+                    await asyncio.sleep(0.05)
+            os.kill(survivor, 0)  # it is there still
+            await asyncio.to_thread(valkey.start)
+            await telegram.say("Hi", user=1)
+            async with asyncio.timeout(60):
+                while started_in(log) < 3:
+                    await asyncio.sleep(0.05)
+        assert [state["texts"] for state in await states(valkey.url)] == [["Hi"]]
+
+
+def workers_of(log: Path) -> list[int]:
+    return [int(pid) for pid in re.findall(r"Started server process \[(\d+)\]", log.read_text())]

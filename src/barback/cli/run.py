@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 from barback.cli.loading import load_bot, with_channels
-from barback.errors import ConfigurationError
+from barback.cli.words import complain
+from barback.errors import ConfigurationError, SessionStoreUnavailable
 from barback.extras import needs_extra
 from barback.stores.base import InstantStore
 from barback.stores.local import LocalLeases
@@ -17,11 +19,13 @@ with needs_extra("serve"):
     import uvicorn
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from starlette.applications import Starlette
 
     from barback.stores.base import LeasedStore
 
-__all__ = ["app", "run"]
+__all__ = ["app", "run", "worker"]
 
 BOT: Final = "BARBACK_RUN_BOT"
 CHANNELS: Final = "BARBACK_RUN_CHANNELS"
@@ -83,7 +87,7 @@ def run(  # noqa: PLR0913 - what the command line says
         _refuse_unshared(store)
     asyncio.run(_see_it_open(store))
     uvicorn.run(
-        served if workers == 1 else "barback.cli.run:app",
+        served if workers == 1 else "barback.cli.run:worker",
         factory=workers > 1,
         host=host,
         port=port,
@@ -113,6 +117,28 @@ def _refuse_unshared(store: LeasedStore) -> None:
 
 
 def app() -> Starlette:
-    """The app of the bot that the environment names: what each process serves."""
+    """The app of the bot that the environment names."""
     channels = filter(None, os.environ.get(CHANNELS, "").split(","))
     return with_channels(load_bot(os.environ[BOT]), channels).asgi()
+
+
+def worker() -> Starlette:
+    """The app, as each of several processes serves it."""
+    served = app()
+    lifespan = served.router.lifespan_context
+
+    @asynccontextmanager
+    async def started_again(app: Starlette) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(lifespan(app))
+            except SessionStoreUnavailable as error:
+                # One that was started anew, while the store is away. uvicorn takes a start that
+                # failed for a fault of the app's, and stops all the others as well; one that just
+                # ended it starts again, until the store is back.
+                complain(error, "This worker is started again.")
+                os._exit(1)
+            yield
+
+    served.router.lifespan_context = started_again
+    return served
