@@ -26,7 +26,7 @@ from barback import (
     SessionStoreUnavailable,
     User,
 )
-from tests.postbox import BATCH, Postbox, failing, greeter, serving
+from tests.postbox import BATCH, Postbox, World, failing, greeter, serving
 from tests.scripted import ScriptedStore, state_of
 
 # What is answered.
@@ -350,12 +350,46 @@ async def test_what_comes_twice_is_done_once_by_all_processes_together() -> None
     assert sent == ["1", "2", "2"]
 
 
+async def test_so_it_is_where_it_was_answered_before_it_was_done() -> None:
+    """And its turn had to be run again, here; the second time it comes to another process."""
+    tries = []
+
+    async def note(context: Context[Any]) -> None:
+        tries.append(context.event.id)
+        if len(tries) == 1:
+            await asyncio.sleep(0.2)
+            raise Redeliver("not yet")
+
+    async with MemorySessionStore() as store:
+        for _ in range(2):
+            bot, box = Bot(session_store=store), Twice()
+            bot.on_event(note)
+            box.ack_within = 0.05
+            transport = httpx2.ASGITransport(app=bot.asgi(box))
+            async with bot, httpx2.AsyncClient(transport=transport, base_url="http://bot") as own:
+                assert (await World(bot, box, own).post({"id": "1", "who": "tim"})).is_success
+                async with asyncio.timeout(10):
+                    while len(tries) < 2:
+                        await asyncio.sleep(0.01)
+    assert tries == ["1", "1"]
+
+
 # Putting it together.
 
 
 def test_a_bot_without_a_webhook_has_no_web_app() -> None:
     with pytest.raises(ConfigurationError, match="no channel with a webhook"):
         Bot().asgi()
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value"), [("ack_within", 0), ("ack_within", "5"), ("path", 5)]
+)
+def test_what_a_channel_says_of_itself_is_looked_at(attribute: str, value: object) -> None:
+    box = Postbox()
+    setattr(box, attribute, value)
+    with pytest.raises(ConfigurationError, match=attribute):
+        Bot().asgi(box)
 
 
 def test_two_channels_may_not_be_at_one_path() -> None:

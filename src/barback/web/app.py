@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from barback.channels.webhook import WebhookAnswer, WebhookChannel, WebhookRequest
 from barback.errors import ConfigurationError
 from barback.extras import needs_extra
+from barback.options import seconds
 from barback.web.readiness import Readiness
 from barback.web.reception import Reception
 
@@ -47,7 +48,8 @@ def app_of(
     taken = {"/healthz", "/readyz"}
     for channel in webhooks:
         path = channel.path or f"/{channel.name}"
-        if not path.startswith("/") or path in taken or "{" in path:
+        seconds(channel.ack_within, f"ack_within of the channel {channel.name!r}")
+        if not isinstance(path, str) or not path.startswith("/") or path in taken or "{" in path:
             message = f"The channel {channel.name!r} cannot be at {path!r}: give it another path."
             raise ConfigurationError(message)
         taken.add(path)

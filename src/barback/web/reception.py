@@ -110,12 +110,12 @@ class Reception:
         """Hand all events to the bot, in order; those of different sessions run side by side."""
         if len(self._early) >= self._max_early:
             return _again(None)
-        batch = len(events) > 1
+        kept = [len(events) > 1 or channel.comes_twice(event) for event in events]
         # Tasks begin in the order they are made, and stand in line for their session with that.
         # They are not the request's: a platform that hangs up does not cut a turn short.
         tasks = [
-            asyncio.ensure_future(self._bot.handle(e, remember=batch or channel.comes_twice(e)))
-            for e in events
+            asyncio.ensure_future(self._bot.handle(event, remember=remember))
+            for event, remember in zip(events, kept, strict=True)
         ]
         try:
             _, running = await asyncio.wait(tasks, timeout=channel.ack_within)
@@ -136,9 +136,9 @@ class Reception:
             # All of them come again, those that still run as well: each will be found handled.
             self._let_go_on(running)
             return worst
-        for event, task in zip(events, tasks, strict=True):
+        for event, task, remember in zip(events, tasks, kept, strict=True):
             if task in running:
-                self._answer_early(event, task)
+                self._answer_early(event, task, remember=remember)
         return DONE, None
 
     def _settled(
@@ -163,17 +163,19 @@ class Reception:
 
     # Answers that go out before the turn is over.
 
-    def _answer_early(self, event: Event, task: asyncio.Future[Outcome]) -> None:
+    def _answer_early(self, event: Event, task: asyncio.Future[Outcome], *, remember: bool) -> None:
         self._bot.early_answers += 1
         logger.warning(
             "%r takes longer than its platform waits: it is answered while its turn still runs.",
             event,
         )
-        going_on = asyncio.ensure_future(self._see_done(event, task))
+        going_on = asyncio.ensure_future(self._see_done(event, task, remember=remember))
         self._early.add(going_on)
         going_on.add_done_callback(self._early.discard)
 
-    async def _see_done(self, event: Event, task: asyncio.Future[Outcome]) -> None:
+    async def _see_done(
+        self, event: Event, task: asyncio.Future[Outcome], *, remember: bool
+    ) -> None:
         """An event that the platform will not deliver again is handled until it is done."""
         loop = asyncio.get_running_loop()
         give_up_at = loop.time() + GIVE_UP_AFTER
@@ -192,7 +194,7 @@ class Reception:
             else:
                 return
             pause = min(pause * 2, LONGEST_PAUSE)
-            task = asyncio.ensure_future(self._bot.handle(event))
+            task = asyncio.ensure_future(self._bot.handle(event, remember=remember))
 
     def _lose(self, event: Event, error: Exception) -> None:
         self._bot.lost_events += 1
