@@ -19,6 +19,7 @@ from barback import (
     Context,
     HandlerRefused,
     HandlerTimeout,
+    InvalidEvent,
     MemorySessionStore,
     Record,
     SessionUnreadable,
@@ -227,16 +228,43 @@ async def test_ids_that_are_none_are_failures_and_keep_nobody_from_it() -> None:
     assert failures[0][1] is CannotSend
 
 
+async def test_who_was_told_takes_no_time_of_those_who_were_not() -> None:
+    async with on_telegram() as (bot, telegram):
+        await bot.broadcast(IDS[:-1], NEWS, once="opening", per_second=1000)
+        began = asyncio.get_running_loop().time()
+        done = await bot.broadcast(IDS, NEWS, once="opening", per_second=0.5)
+        assert (done.sent, done.repeated) == (1, PEOPLE - 1)
+        # At a message in two seconds they would take 38.
+        assert asyncio.get_running_loop().time() - began < 30
+        assert told(telegram) == list(range(1, PEOPLE + 1))
+
+
 async def test_what_is_no_broadcast_is_refused() -> None:
-    async with on_telegram() as (bot, _):
-        with pytest.raises(ConfigurationError, match="not to one"):
+    async with on_telegram() as (bot, telegram):
+        with pytest.raises(ConfigurationError, match="to one, use"):
             await bot.broadcast("telegram:42", NEWS)
         with pytest.raises(HandlerRefused):
             await bot.broadcast(IDS, print)  # type: ignore[arg-type]
         with pytest.raises(ConfigurationError, match="once"):
             await bot.broadcast(IDS, NEWS, once="")
-        with pytest.raises(ConfigurationError, match="per_second"):
-            await bot.broadcast(IDS, NEWS, per_second=0)
+        for wrong in (0, -1, float("nan"), "5"):
+            with pytest.raises(ConfigurationError, match="per_second"):
+                await bot.broadcast(IDS, NEWS, per_second=wrong)  # type: ignore[arg-type]
+        with pytest.raises(ConfigurationError, match="to one, use"):
+            await bot.broadcast(None, NEWS)  # type: ignore[arg-type]
+        with pytest.raises(ConfigurationError, match="max_failures"):
+            await bot.broadcast(IDS, NEWS, max_failures="a")  # type: ignore[arg-type]
+        with pytest.raises(InvalidEvent):
+            await bot.broadcast(IDS, NEWS, once="x" * 3000)
+
+        async def progress(_: Broadcast) -> None:
+            """Nobody would await it."""
+
+        with pytest.raises(HandlerRefused, match="on_progress"):
+            await bot.broadcast(IDS, NEWS, on_progress=progress)
+        with pytest.raises(HandlerRefused, match="on_failure"):
+            await bot.broadcast(IDS, NEWS, on_failure=5)  # type: ignore[arg-type]
+        assert told(telegram) == []
     with pytest.raises(BotNotRunning):
         await bot.broadcast(IDS, NEWS)
 

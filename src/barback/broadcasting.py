@@ -15,7 +15,6 @@ from barback.errors import (
     ChannelError,
     ChannelUnreachable,
     CommitUnknown,
-    ConfigurationError,
     SessionBusy,
     SessionStoreUnavailable,
 )
@@ -61,8 +60,12 @@ class Broadcast(msgspec.Struct, kw_only=True):
 
 
 class Said(msgspec.Struct):
-    """How far telling one session has come: whether anything may have been said already."""
+    """How far telling one session has come: whether anything may have been said already.
 
+    `looking`: only see whether it was told before; nothing is said.
+    """
+
+    looking: bool = False
     begun: bool = False
 
 
@@ -93,21 +96,24 @@ class Pace:
 class Broadcaster:
     """Tells many sessions.
 
-    - `tell`: tell one, in a turn of its own; it is given the session's id.
+    - `tell`: tell one, in a turn of its own; it is given the session's id. None: it only looked.
+    - `looks`: look first whether a session was told before, which then takes no time of the pace.
     - `pace_of`: the pace of a session's platform.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - by keyword but for what it is about
         self,
-        tell: Callable[[str, Said], Awaitable[Outcome]],
+        tell: Callable[[str, Said], Awaitable[Outcome | None]],
         pace_of: Callable[[str], Pace],
         *,
+        looks: bool,
         max_failures: int,
         on_progress: Callable[[Broadcast], object] | None,
         on_failure: Callable[[str, Exception], object] | None,
     ) -> None:
         self.done = Broadcast()
         self._tell = tell
+        self._looks = looks
         self._pace_of = pace_of
         self._max_failures = max_failures
         self._on_progress = on_progress
@@ -158,13 +164,17 @@ class Broadcaster:
         if self._on_failure is not None:
             self._on_failure(session_id, error)
 
-    async def _told(self, session_id: str) -> Outcome:
+    async def _told(self, session_id: str) -> Outcome | None:
         """Tell one session, and again where it was surely not told, and may be in a while."""
         pace = self._pace_of(session_id)
         for tries in range(1, TRIES + 1):
-            await pace.turn()
             said = Said()
             try:
+                if self._looks:
+                    found = await self._tell(session_id, Said(looking=True))
+                    if found is not None:
+                        return found
+                await pace.turn()
                 return await self._tell(session_id, said)
             except ChannelError as error:
                 pause = _pause_of(error, tries)
@@ -187,9 +197,6 @@ def _pause_of(error: BarbackError, tries: int) -> float | None:
 
 
 async def _each(sessions: Sessions) -> AsyncGenerator[str]:
-    if isinstance(sessions, str):  # whose letters are no sessions
-        message = "A broadcast goes to a list of session ids, not to one: use conversation()."
-        raise ConfigurationError(message)
     if isinstance(sessions, AsyncIterable):
         async with aclosing(sessions) if isinstance(sessions, AsyncGenerator) else nullcontext():
             async for session_id in sessions:

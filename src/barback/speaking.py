@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
+from collections.abc import AsyncIterable, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic
 
 from barback.broadcasting import Broadcast, Broadcaster, Pace, Said, Sessions
 from barback.context import Context
-from barback.errors import CannotSend, ConfigurationError, InvalidSessionId, Redeliver
+from barback.errors import (
+    CannotSend,
+    ConfigurationError,
+    HandlerRefused,
+    InvalidSessionId,
+    Redeliver,
+)
 from barback.events import Event
 from barback.handlers import check_async
+from barback.options import count, seconds
 from barback.record import check_session_id
 from barback.scope import check_name
 from barback.state import S
@@ -95,8 +104,13 @@ class Speaking(ABC, Generic[S]):
         if once is not None and (not isinstance(once, str) or not once):
             reason = f"once must be a name that is not empty, not {once!r}."
             raise ConfigurationError(reason)
-        if per_second is not None and not 0 < per_second < float("inf"):
-            reason = f"per_second must be a number above zero, not {per_second!r}."
+        Event(channel="broadcast", id=once)  # which raises for a name that cannot be kept
+        if per_second is not None:
+            per_second = seconds(per_second, "per_second")
+        _check_plain(on_progress, "on_progress")
+        _check_plain(on_failure, "on_failure")
+        if not isinstance(session_ids, (Iterable, AsyncIterable)) or isinstance(session_ids, str):
+            reason = "A broadcast goes to a list of session ids; to one, use conversation()."
             raise ConfigurationError(reason)
         paces: dict[str, Pace] = {}
 
@@ -109,7 +123,8 @@ class Speaking(ABC, Generic[S]):
         broadcaster = Broadcaster(
             partial(self._tell, say, once),
             pace_of,
-            max_failures=max_failures,
+            looks=once is not None,
+            max_failures=count(max_failures, "max_failures"),
             on_progress=on_progress,
             on_failure=on_failure,
         )
@@ -118,7 +133,7 @@ class Speaking(ABC, Generic[S]):
 
     async def _tell(
         self, say: Handler[S], once: str | None, session_id: str, said: Said
-    ) -> Outcome:
+    ) -> Outcome | None:
         """Tell one session, in a turn that is done only if that was said."""
         channel = channel_of(session_id)
         turn = Turn(
@@ -131,6 +146,9 @@ class Speaking(ABC, Generic[S]):
         failed: list[Exception] = []
 
         async def work(turn: Turn) -> None:
+            if said.looking:
+                message = "It was not told before."
+                raise Redeliver(message)
             said.begun = True
             await say(self._context(turn))
 
@@ -144,6 +162,8 @@ class Speaking(ABC, Generic[S]):
         except Redeliver:
             if failed:
                 raise failed[0] from None
+            if said.looking:
+                return None
             raise
 
     def _speaking_channel(self, session_id: str) -> Channel:
@@ -169,6 +189,13 @@ class Speaking(ABC, Generic[S]):
 
 async def _say_text(context: Context[Any], *, text: str) -> None:
     await context.send_text(text)
+
+
+def _check_plain(told: object, name: str) -> None:
+    """Refuse what could not be called, and what nobody would await."""
+    if told is not None and (not callable(told) or inspect.iscoroutinefunction(told)):
+        message = f"{name} is a plain function, which is called and not awaited."
+        raise HandlerRefused(message)
 
 
 def channel_of(session_id: str) -> str:
