@@ -159,7 +159,7 @@ async def test_a_store_that_is_away_is_no_reason_to_pile_up() -> None:
             message = "It is away."
             raise SessionStoreUnavailable(message)
 
-        bot._turns._instant = None
+        bot._turns.instant = None
         bot._turns.store.checkout = checkout  # type: ignore[method-assign]
         for _ in range(100):
             with pytest.raises(SessionStoreUnavailable):

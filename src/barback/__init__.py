@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from barback.channels.whatsapp import WhatsAppChannel
     from barback.console import ConsoleBot
     from barback.encryption import Keys as Keys
+    from barback.observing import Observer
     from barback.stores.copying import copy_store
     from barback.stores.file import FileSessionStore
     from barback.stores.mongo import MongoSessionStore as MongoSessionStore
@@ -106,6 +107,7 @@ __all__ = [
     "MigrationFailed",
     "MissingExtra",
     "NotDone",
+    "Observer",
     "Operation",
     "Outcome",
     "Record",
@@ -149,6 +151,7 @@ if not TYPE_CHECKING:  # a type checker is to find names that are misspelt
         "MessengerChannel": "barback.channels.messenger",
         "LineChannel": "barback.channels.line",
         "MongoSessionStore": "barback.stores.mongo",
+        "Observer": "barback.observing",
         "PostgresSessionStore": "barback.stores.postgres",
         "RedisSessionStore": "barback.stores.redis",
         "SQLiteSessionStore": "barback.stores.sqlite",

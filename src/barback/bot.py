@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     from typing import Self, Unpack
 
     from barback.encryption import Keys
+    from barback.handlers import Handler
+    from barback.observing import Observer
+    from barback.observing.turns import Observation
     from barback.state import Made
 
 __all__ = ["Bot", "BotOptions"]
@@ -69,6 +72,7 @@ class BotOptions(TypedDict, total=False):
     history: History | None
     max_state_size: int
     warn_state_size: int
+    observers: Sequence[Observer]
     clock: Callable[[], float]
 
 
@@ -104,6 +108,7 @@ class Bot(Handlers[S], Speaking[S], Serving, Upkeep):
     - `max_state_size`: how many bytes of JSON a state may be, 8 MiB unless set. A turn that leaves
       more fails with `StateTooLarge`, as if its handler had raised it.
     - `warn_state_size`: from how many bytes on a warning is logged, 256 KiB unless set.
+    - `observers`: who is told of what it does; see `observe`.
     - `clock`: the time of day, in seconds since the Unix epoch.
 
     Start it with `async with bot:`, with `bot.run()`, or as a web app: `bot.asgi()`. Raises
@@ -153,6 +158,7 @@ class Bot(Handlers[S], Speaking[S], Serving, Upkeep):
         history: History | None = None,
         max_state_size: int = 8 * 1024 * 1024,
         warn_state_size: int = 256 * 1024,
+        observers: Sequence[Observer] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__()
@@ -195,6 +201,9 @@ class Bot(Handlers[S], Speaking[S], Serving, Upkeep):
         self._receptions = []
         for channel in channels:
             self.add_channel(channel)
+        self._observers: list[Observer] = []
+        for observer in observers:
+            self.observe(observer)
         self._expirer: Expirer | None = None
 
     # Putting it together.
@@ -216,6 +225,19 @@ class Bot(Handlers[S], Speaking[S], Serving, Upkeep):
             raise ConfigurationError(message)
         self._refuse_while_running("A channel is added")
         self._channels[channel.name] = channel
+
+    def observe(self, observer: Observer) -> None:
+        """Let somebody be told of what the bot does, such as `barback.telemetry.Telemetry`.
+
+        Raises `ConfigurationError` if the bot runs, or for what is no `barback.Observer`.
+        """
+        from barback.observing import Observer  # noqa: PLC0415 - who has none needs none
+
+        if not isinstance(observer, Observer):
+            message = f"An observer derives from barback.Observer; {observer!r} does not."
+            raise ConfigurationError(message)
+        self._refuse_while_running("An observer is added")
+        self._observers.append(observer)
 
     # Handling events.
 
@@ -287,8 +309,9 @@ class Bot(Handlers[S], Speaking[S], Serving, Upkeep):
             for channel in self._channels.values():
                 await channel.start()
                 stack.push_async_callback(channel.stop)
+            self._observation = observation = self._observed()
             turns = Turns(
-                self._store,
+                self._store if observation is None else observation.over(self._store),
                 self._states,
                 self._rules,
                 self._clock,
@@ -297,6 +320,8 @@ class Bot(Handlers[S], Speaking[S], Serving, Upkeep):
                 history=self._history,
                 steps=self._steps,
             )
+            if observation is not None:
+                stack.enter_context(observation.of(turns, self._unlink))
             if self._on_expired is not None:
                 self._expirer = Expirer(turns, self._clock, self._prefix)
                 stack.push_async_callback(self._expirer.close)
@@ -377,7 +402,26 @@ class Bot(Handlers[S], Speaking[S], Serving, Upkeep):
     def _context(self, turn: Turn) -> Context[S]:
         event = turn.event
         session_id = turn.session_id.removeprefix(self._prefix) if self._prefix else turn.session_id
-        return Context(event, turn, turn.draft, session_id, self._channels.get(event.channel))
+        context: Context[S] = Context(
+            event, turn, turn.draft, session_id, self._channels.get(event.channel)
+        )
+        return context if self._observation is None else self._observation.context(context)
+
+    def _observed(self) -> Observation | None:
+        """The observers for as long as the bot runs from now on; None if there are none."""
+        self._unlink()
+        if not self._observers:
+            return None
+        from barback.observing.turns import Observation  # noqa: PLC0415 - who has none needs none
+
+        return Observation(self._observers, self._prefix)
+
+    def _unlink(self) -> None:
+        self._chain = None
+
+    def _linked(self) -> Handler[S]:
+        chain = super()._linked()
+        return chain if self._observation is None else self._observation.linked(chain)
 
     def _running(self) -> Turns:
         turns = self._turns

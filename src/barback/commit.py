@@ -353,6 +353,7 @@ def not_given_back(turn: Turn, error: BarbackError) -> None:
         "The lease of session %r could not be given back and will run out: %s",
         turn.session_id,
         error,
+        extra=turn.told(),
     )
 
 

@@ -112,7 +112,7 @@ class Expirer:
                     return await remove(self._turns.store, record.id, now)
                 channel = record.id.removeprefix(self._prefix).partition(":")[0]
                 turn = Turn(self._turns, record.id, Event(channel=channel, kind="expired"))
-                turn.impatient = True
+                turn.impatient, turn.origin = True, "expired"
                 await self._turns.run(turn, _nothing)
             except SessionBusy:
                 return False  # somebody is about it

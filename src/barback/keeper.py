@@ -37,6 +37,10 @@ class Guarded:
     _cancelling = 0
     _cancels = 0
 
+    def told(self) -> dict[str, object]:
+        """Who it is, for what is logged of it."""
+        return {"session_id": self.session_id}
+
     def begin(self, task: asyncio.Task[Any] | None, deadline: float) -> None:
         """It runs in `task` from now on; cancellations before this are not its own."""
         self.task = task
@@ -155,7 +159,11 @@ class LeaseKeeper:
             if turn.interrupted:  # it goes on all the same, and no longer keeps its lease
                 if turn.deadline <= now:
                     turn.insist(now + INSISTENCE)
-                    logger.error("The handler of session %r ignores its end.", turn.session_id)
+                    logger.error(
+                        "The handler of session %r ignores its end.",
+                        turn.session_id,
+                        extra=turn.told(),
+                    )
             elif turn.deadline <= now:
                 turn.interrupt(self._too_long(turn))
                 turn.deadline = now + INSISTENCE

@@ -141,4 +141,5 @@ class Reading:
             "on_expired of session %r failed; its changes were thrown away.",
             ending.session_id,
             exc_info=error,
+            extra=ending.told(),
         )

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from barback.bot import Bot
     from barback.channels.webhook import WebhookChannel
     from barback.events import Event
+    from barback.observing.turns import Observation
     from barback.stores.base import LeasedStore
     from barback.turn import Outcome
     from barback.web.reception import Reception
@@ -36,6 +37,7 @@ class Serving(ABC):
     _store: LeasedStore
     _clock: Callable[[], float]
     _prefix: str
+    _observation: Observation | None = None
 
     early_answers = 0
     """How many events a web app has told a platform to have got while their turns still ran."""

@@ -58,6 +58,7 @@ class Speaking(ABC, Generic[S]):
         turns = self._running()
         channel = channel_of(session_id)
         turn = Turn(turns, self._stored_id(session_id), Event(channel=channel, kind="conversation"))
+        turn.origin = "conversation"
         async with turns.hold(turn):
             yield self._context(turn)
 
@@ -142,7 +143,7 @@ class Speaking(ABC, Generic[S]):
             Event(channel=channel, kind="broadcast", id=once),
             None if once is None else f"{channel}:broadcast:{once}",
         )
-        turn.remember = once is not None
+        turn.remember, turn.origin = once is not None, "broadcast"
         failed: list[Exception] = []
 
         async def work(turn: Turn) -> None:

@@ -19,7 +19,7 @@ from collections import OrderedDict
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from barback.checkout import Checkouts
 from barback.chunks import Chunks
@@ -54,8 +54,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from barback.history import History, Log
+    from barback.observing import TurnSeen
 
-__all__ = ["Outcome", "Turn", "Turns"]
+__all__ = ["Origin", "Outcome", "Turn", "Turns", "innermost"]
 
 logger = logging.getLogger("barback")
 
@@ -67,6 +68,10 @@ class Outcome(StrEnum):
     UNCHANGED = "unchanged"
     DUPLICATE = "duplicate"
     FAILED = "failed"
+
+
+Origin = Literal["event", "conversation", "broadcast", "expired", "upkeep"]
+"""What a turn is for: something a person did, or something of the bot's own."""
 
 
 class Turn(Guarded):
@@ -82,6 +87,7 @@ class Turn(Guarded):
     - `aside`: what was read could not be, and is kept aside with all its history.
     - `remember`: its event's id is kept with the session, whatever comes of the turn.
     - `upkeep`: it tends the session, whatever state that is in; `tended`: what it writes then.
+    - `origin`: what it is for; `seen`: what observers see of it, while it runs.
     """
 
     ancestors: tuple[Turn, ...] = ()
@@ -100,6 +106,8 @@ class Turn(Guarded):
     tended: Record | None = None
     log: Log | None = None
     spent: Sequence[str] = ()
+    origin: Origin = "event"
+    seen: TurnSeen | None = None
 
     def __init__(  # noqa: PLR0913, PLR0917 - it is made in two places
         self,
@@ -117,11 +125,26 @@ class Turn(Guarded):
         self.user = user
         self.address = address
 
+    @property
+    def name(self) -> str:
+        """What no other turn is called; "" before it has a lease."""
+        lease = getattr(self, "lease", None)
+        return "" if lease is None else f"{lease.token}-{self.hand_overs}"
+
+    def told(self) -> dict[str, object]:
+        """Who it is, for what is logged of it."""
+        return {
+            "session_id": self.session_id,
+            "channel": self.event.channel,
+            "event_id": self.event.id,
+            "turn": self.name,
+        }
+
     def inside(self, kind: str) -> Turn:
         """A turn of its own within this one, of the same session and under the same lease."""
         turn = Turn(self.turns, self.session_id, Event(channel=self.event.channel, kind=kind))
         turn.lease, turn.record, turn.ancestors = self.lease, self.record, self.ancestors
-        turn.now = self.now
+        turn.now, turn.seen = self.now, self.seen
         return turn
 
     def start_over(self, states: States) -> None:
@@ -132,6 +155,12 @@ class Turn(Guarded):
 
 
 _inside: ContextVar[tuple[Turn, ...]] = ContextVar("barback_turns", default=())
+
+
+def innermost() -> Turn | None:
+    """The turn whose handler runs in the current task; the innermost, where there are several."""
+    turns = _inside.get()
+    return turns[-1] if turns and not turns[-1].draft.closed else None
 
 
 class Turns:
@@ -162,9 +191,9 @@ class Turns:
         self._stopped = False
         self._clock = clock
         self._loop = asyncio.get_running_loop()
-        self._instant: InstantStore | None = None
+        self.instant: InstantStore | None = None
         if isinstance(store, InstantStore) and store.overrides_nothing():
-            self._instant = store
+            self.instant = store
         self._operations = Operations(rules.patience)
         self._keeper = LeaseKeeper(
             store,
@@ -227,8 +256,8 @@ class Turns:
             asked = None
             try:
                 try:
-                    if self._instant is not None:
-                        record = self._instant.take(session_id, lease)
+                    if self.instant is not None:
+                        record = self.instant.take(session_id, lease)
                     else:
                         asked = asked_of(self.store.checkout(session_id, lease))
                         record = await asked.answer
@@ -303,8 +332,8 @@ class Turns:
                     record = await self.chunks.pack(turn, record, turn.log)
                 keep = queue.waiting(session_id) and self._may_hand_over(turn)
                 try:
-                    if self._instant is not None:
-                        self._instant.put(record, turn.lease, keep=keep)
+                    if self.instant is not None:
+                        self.instant.put(record, turn.lease, keep=keep)
                     else:
                         writing = asked_of(self.store.commit(record, turn.lease, keep=keep))
                         try:
@@ -363,7 +392,7 @@ class Turns:
         into `turn.tended` is written in its place; otherwise nothing is.
         """
         turn = Turn(self, session_id, Event(channel="upkeep", kind="upkeep"))
-        turn.upkeep = True
+        turn.upkeep, turn.origin = True, "upkeep"
         async with self.hold(turn):
             turn.kept, turn.draft = None, self.states.draft(None, session_id, turn.now)
             yield turn
@@ -470,6 +499,7 @@ class Turns:
                 "them all.",
                 turn.session_id,
                 size,
+                extra=turn.told(),
             )
 
     async def _fail(
@@ -504,6 +534,7 @@ class Turns:
                 "The handler of session %r failed; its changes were thrown away.",
                 turn.session_id,
                 exc_info=error,
+                extra=turn.told(),
             )
             return
         second = await self._attempt(turn, lambda turn: rescue(turn, error))
@@ -518,6 +549,7 @@ class Turns:
             "on_error of session %r failed; its changes were thrown away.",
             turn.session_id,
             exc_info=second,
+            extra=turn.told(),
         )
 
     async def _attempt(
@@ -547,10 +579,10 @@ class Turns:
     async def _give_back(self, turn: Turn) -> None:
         """The lease to the store, then the place in the queue to the next."""
         try:
-            if self._instant is None:
+            if self.instant is None:
                 given_back = await self._commits.release(turn)
             else:
-                given_back = _gave_back(self._instant, turn)
+                given_back = _gave_back(self.instant, turn)
             if not given_back:
                 self._checkouts.keep_token(turn.lease)
         finally:

@@ -89,10 +89,10 @@ class Reception:
             return DONE, None
         answer = AnsweredEvent.answer_among(events)
         if answer is None:
-            return await self._handle(channel, events)
+            return await self._handle(channel, events, request)
         answer.open()
         try:
-            reply = await self._handle(channel, events)
+            reply = await self._handle(channel, events, request)
         finally:
             said = answer.close()
         return reply if said is None or reply[0] is not DONE else (said, None)
@@ -106,7 +106,9 @@ class Reception:
         channel.verify(request)
         return channel.handshake(request) or channel.events(request)
 
-    async def _handle(self, channel: WebhookChannel, events: Sequence[Event]) -> Reply:
+    async def _handle(
+        self, channel: WebhookChannel, events: Sequence[Event], request: WebhookRequest
+    ) -> Reply:
         """Hand all events to the bot, in order; those of different sessions run side by side."""
         if len(self._early) >= self._max_early:
             return _again(None)
@@ -114,7 +116,7 @@ class Reception:
         # Tasks begin in the order they are made, and stand in line for their session with that.
         # They are not the request's: a platform that hangs up does not cut a turn short.
         tasks = [
-            asyncio.ensure_future(self._bot.handle(event, remember=remember))
+            self._begin(event, request, remember=remember)
             for event, remember in zip(events, kept, strict=True)
         ]
         try:
@@ -141,6 +143,20 @@ class Reception:
                 self._answer_early(event, task, remember=remember)
         return DONE, None
 
+    def _begin(
+        self, event: Event, request: WebhookRequest, *, remember: bool
+    ) -> asyncio.Future[Outcome]:
+        handling = self._bot.handle(event, remember=remember)
+        observation = self._bot._observation  # noqa: SLF001 - only who begins a task can tell it
+        if observation is None:
+            return asyncio.ensure_future(handling)
+        return observation.task(handling, request)
+
+    def _tell(self, hook: str, event: Event) -> None:
+        observation = self._bot._observation  # noqa: SLF001 - the bot's, and so ours
+        if observation is not None:
+            observation.observers.tell(hook, event)
+
     def _settled(
         self, channel: WebhookChannel, event: Event, task: asyncio.Future[Outcome]
     ) -> Reply:
@@ -165,6 +181,7 @@ class Reception:
 
     def _answer_early(self, event: Event, task: asyncio.Future[Outcome], *, remember: bool) -> None:
         self._bot.early_answers += 1
+        self._tell("answered_early", event)
         logger.warning(
             "%r takes longer than its platform waits: it is answered while its turn still runs.",
             event,
@@ -198,6 +215,7 @@ class Reception:
 
     def _lose(self, event: Event, error: Exception) -> None:
         self._bot.lost_events += 1
+        self._tell("event_lost", event)
         logger.error(
             "%r is lost: its platform was answered early, and its turn was not done.",
             event,
