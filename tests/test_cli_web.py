@@ -12,6 +12,8 @@ import pytest
 
 from barback import ConfigurationError, TelegramChannel
 from barback.channels.opening import open_channel
+from barback.cli.run import BOT, TELEMETRY, app
+from barback.telemetry import Telemetry
 from barback.testing import FakeTelegram, telegram_error
 
 ROOT = Path(__file__).parent.parent
@@ -174,3 +176,20 @@ def test_a_channel_is_made_of_the_environment() -> None:
 def test_a_channel_that_nobody_has_is_refused_with_the_known_ones_named() -> None:
     with pytest.raises(ConfigurationError, match=r"Installed are: .*telegram"):
         open_channel("pigeon", {})
+
+
+def test_telemetry_is_switched_on_by_an_option(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setenv("TOKEN", TOKEN)
+    monkeypatch.setenv("SERVER", "http://127.0.0.1:1")
+    monkeypatch.setenv(BOT, "shop:bot")
+    monkeypatch.setenv(TELEMETRY, "")
+    assert app().state.bot._observers == []
+    monkeypatch.delitem(sys.modules, "shop")
+    monkeypatch.setenv(TELEMETRY, "1")
+    (observer,) = app().state.bot._observers
+    assert isinstance(observer, Telemetry)
+    monkeypatch.delitem(sys.modules, "shop")

@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from barback import Observer
+from barback.observing import turns as observed_turns
+from barback.telemetry import Telemetry
 from benchmarks.contenders import STORES
 from benchmarks.costs import PAGE, TABLES
 from benchmarks.places import Places
@@ -100,6 +103,25 @@ def test_a_turn_leaves_nothing_behind(store: str, place: str) -> None:
     costs = left_behind(store, place)
     assert costs["blocks"] < KEPT
     assert costs["cycles"] == 0
+
+
+def test_telemetry_without_a_provider_is_not_an_instruction_more(
+    bounds: Bounds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Once a second it is looked for a provider, and that is no turn's.
+    monkeypatch.setattr(observed_turns, "LOOK_EVERY", 3600.0)
+    assert in_bytecode(telemetry) == in_bytecode()
+    assert exceeded(alone("memory", "", telemetry), bounds.alone["memory"]) == []
+
+
+def telemetry(bot: Bot) -> None:
+    bot.observe(Telemetry())
+
+
+def test_an_observer_that_listens_is_seen_in_the_instructions(bounds: Bounds) -> None:
+    recorded, reserve = bounds.bytecode()
+    executed = sum(in_bytecode(lambda bot: bot.observe(Observer())).values())
+    assert executed > recorded * (1 + reserve)
 
 
 def test_the_page_tells_what_is_recorded(bounds: Bounds) -> None:

@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from barback.stores.postgres import PostgresSessionStore as PostgresSessionStore
     from barback.stores.redis import RedisSessionStore as RedisSessionStore
     from barback.stores.sqlite import SQLiteSessionStore
+    from barback.telemetry import Telemetry as Telemetry
 
 # Without the names that need an extra: `from barback import *` works with none installed.
 __all__ = [
@@ -157,6 +158,7 @@ if not TYPE_CHECKING:  # a type checker is to find names that are misspelt
         "SQLiteSessionStore": "barback.stores.sqlite",
         "SlackChannel": "barback.channels.slack",
         "TelegramChannel": "barback.channels.telegram",
+        "Telemetry": "barback.telemetry",
         "ViberChannel": "barback.channels.viber",
         "WebhookAnswer": "barback.channels.webhook",
         "WebhookChannel": "barback.channels.webhook",

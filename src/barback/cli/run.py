@@ -29,6 +29,7 @@ __all__ = ["app", "run", "worker"]
 
 BOT: Final = "BARBACK_RUN_BOT"
 CHANNELS: Final = "BARBACK_RUN_CHANNELS"
+TELEMETRY: Final = "BARBACK_RUN_TELEMETRY"
 """The environment variables in which the processes that serve find what they are to serve."""
 
 DRAIN: Final = 60  # seconds for requests under way when it is to stop
@@ -53,6 +54,11 @@ DRAIN: Final = 60  # seconds for requests under way when it is to stop
     metavar="NAME",
     help="A channel beside those of the bot, as the environment tells of it. May be repeated.",
 )
+@click.option(
+    "--telemetry",
+    is_flag=True,
+    help="Make spans and metrics, for OpenTelemetry's SDK as it is set up; see docs/telemetry.md.",
+)
 @click.option("--access-log", is_flag=True, help="Log each request.")
 @click.option(
     "--proxy",
@@ -69,6 +75,7 @@ def run(  # noqa: PLR0913 - what the command line says
     workers: int,
     *,
     channels: tuple[str, ...],
+    telemetry: bool,
     access_log: bool,
     proxies: str,
 ) -> None:
@@ -81,6 +88,7 @@ def run(  # noqa: PLR0913 - what the command line says
     SIGTERM and Ctrl-C stop it in good order: no new requests, and those under way are answered.
     """
     os.environ[BOT], os.environ[CHANNELS] = bot, ",".join(channels)
+    os.environ[TELEMETRY] = "1" if telemetry else ""
     served = app()  # what is wrong is told at once, and here
     store = served.state.bot._store  # noqa: SLF001 - as the bot uses it, it is leased
     if workers > 1:
@@ -119,7 +127,12 @@ def _refuse_unshared(store: LeasedStore) -> None:
 def app() -> Starlette:
     """The app of the bot that the environment names."""
     channels = filter(None, os.environ.get(CHANNELS, "").split(","))
-    return with_channels(load_bot(os.environ[BOT]), channels).asgi()
+    bot = with_channels(load_bot(os.environ[BOT]), channels)
+    if os.environ.get(TELEMETRY):
+        from barback.telemetry import Telemetry  # noqa: PLC0415 - it needs an extra
+
+        bot.observe(Telemetry())
+    return bot.asgi()
 
 
 def worker() -> Starlette:
