@@ -92,6 +92,17 @@ async def test_ids_are_hashed_wherever_they_stand(
     assert looking["event_id"] != "7"
 
 
+async def test_a_namespace_hides_no_id(logged: Callable[..., list[dict[str, Any]]]) -> None:
+    logged(session_ids="hashed")
+    async with failing_bot(namespace="shop") as bot:
+        await bot.handle(event())
+    looking, failed = logged()
+    hashed = Pseudonyms("hashed").of("test:tim")  # as telemetry has it
+    assert looking["message"] == f"looking at {hashed}"
+    assert failed["message"].startswith(f"The handler of session 'shop/{hashed}'")
+    assert failed["session_id"] == hashed
+
+
 async def test_ids_can_be_left_out(logged: Callable[..., list[dict[str, Any]]]) -> None:
     logged(session_ids="none")
     async with failing_bot() as bot:

@@ -31,6 +31,7 @@ __all__ = [
     "id_beside",
     "new_version",
     "parted",
+    "without_namespace",
 ]
 
 FORMAT_JSON: Final = 1
@@ -260,6 +261,12 @@ def parted(record_id: str) -> tuple[str, str, str]:
         return "", "", record_id
     number, _, session_id = key.partition(":")
     return kind, number, f"{namespace}{slash}{session_id}"
+
+
+def without_namespace(session_id: str) -> str:
+    """A session's id as its bot knows it: names of namespaces and channels hold no `/` or `:`."""
+    channel, colon, key = session_id.partition(":")
+    return f"{channel.rpartition('/')[2]}{colon}{key}"
 
 
 def check_session_id(session_id: str) -> str:

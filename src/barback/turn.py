@@ -42,7 +42,7 @@ from barback.operations import Operations, asked_of
 from barback.parking import Parking
 from barback.queue import HandOver, TurnQueue
 from barback.reading import Reading
-from barback.record import Record
+from barback.record import Record, without_namespace
 from barback.rules import Rules
 from barback.state import Draft
 from barback.states import States
@@ -134,7 +134,7 @@ class Turn(Guarded):
     def told(self) -> dict[str, object]:
         """Who it is, for what is logged of it."""
         return {
-            "session_id": self.session_id,
+            "session_id": without_namespace(self.session_id),
             "channel": self.event.channel,
             "event_id": self.event.id,
             "turn": self.name,
