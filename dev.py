@@ -74,6 +74,8 @@ def chat(arguments: list[str]) -> NoReturn:
 
 def test(arguments: list[str]) -> int:
     """Run pytest under coverage, which has to start before barback's own pytest plugin."""
+    if failed := run("python", "-m", "tests.browser"):
+        return failed
     run("coverage", "erase")
     failed = run("coverage", "run", "-m", "pytest", *(arguments or SIDE_BY_SIDE))
     if failed or arguments:  # part of the tests says nothing about the coverage of the whole

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 GROUPS: Final = {
+    "dev": "Try a bot on a web page, and see what its turns do.",
     "run": "Serve a bot's webhooks.",
     "sessions": "Migrate sessions, forget a person, export what is kept of one.",
     "store": "Copy and prepare stores of sessions.",

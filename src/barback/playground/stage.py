@@ -1,0 +1,57 @@
+"""Stage: the playground as the bot's channel. What is sent appears on the page."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from barback.channels.base import Channel, call_as_text
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from barback.context import Context
+    from barback.events import Event
+
+__all__ = ["Stage"]
+
+
+class Stage(Channel):
+    """Stands in for all channels of a bot, whatever its handlers send through them.
+
+    `heard` is called with the session's id, the event that is answered, and what was said. Other
+    things than text are shown as the calls they are.
+    """
+
+    def __init__(self, name: str, heard: Callable[[str, Event, str], None]) -> None:
+        self.name = name
+        self.client = StageClient()
+        self._heard = heard
+
+    async def send_text(self, context: Context[Any], text: str) -> None:
+        """See `Channel.send_text`."""
+        if not isinstance(text, str):
+            message = f"What is said is text, not {type(text).__name__}."
+            raise TypeError(message)
+        self._heard(context.session.id, context.event, text)
+
+    def sender(self, name: str) -> Callable[..., Awaitable[Any]] | None:
+        """Whatever is sent, on whatever platform."""
+        return super().sender(name) or partial(self._send_as_text, name)
+
+    async def _send_as_text(
+        self, name: str, context: Context[Any], /, *args: object, **options: object
+    ) -> None:
+        await self.send_text(context, call_as_text(name, args, options))
+
+
+class StageClient:
+    """Stands in for a platform's client: every method is there, and does nothing."""
+
+    async def call(self, method: str, /, **params: Any) -> None:
+        """Do nothing, as all methods here."""
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[None]]:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return partial(self.call, name)
