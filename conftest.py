@@ -22,7 +22,7 @@ def leave_directory(namespace: dict[str, Any]) -> None:
 
 pytest_collect_file = Sybil(
     parsers=[PythonCodeBlockParser()],
-    patterns=["README.md", "docs/*.md", "docs/channels/*.md", "docs/coming-from/*.md"],
+    patterns=["README.md", "docs/*.md", "docs/*/*.md"],
     setup=enter_directory,
     teardown=leave_directory,
 ).pytest()
