@@ -5,7 +5,8 @@ python3 dev.py chat [ARGS]   talk to the example bot (examples/nickname.py ARGS)
 python3 dev.py test [ARGS]   run the tests (pytest ARGS); without ARGS, check the coverage too
 python3 dev.py lint          check style, spelling and imports
 python3 dev.py types         check types
-python3 dev.py check         test, lint and types
+python3 dev.py docs          build the documentation site, and check its links
+python3 dev.py check         test, lint, types and docs
 python3 dev.py bench [webhooks] [ARGS]
                              measure barback beside its peers (benchmarks/README.md)
 python3 dev.py costs [ARGS]  count what a turn costs (docs/performance.md)
@@ -37,6 +38,7 @@ ROOT = Path(__file__).resolve().parent
 PINNED = ROOT / "requirements" / "dev.txt"
 BENCH = ROOT / "requirements" / "bench.txt"  # beside those above
 SIDE_BY_SIDE = ("-n", "logical", "--maxprocesses", "4", "--dist", "worksteal")
+DOCS = ROOT / "requirements" / "docs.txt"
 PEERS = ROOT / "requirements" / "peers.txt"
 
 # What shows something that the documents tell, and renews it there.
@@ -59,7 +61,7 @@ def main(arguments: list[str]) -> int:
         bench(rest)
     if command in SHOWING:
         return run("python", *SHOWING[command], *rest)
-    plain = {"lint": lint, "types": types, "check": check, "values": values}
+    plain = {"lint": lint, "types": types, "docs": docs, "check": check, "values": values}
     if command in plain and not rest:
         return plain[command]()
     print(__doc__, file=sys.stderr)
@@ -104,9 +106,15 @@ def values() -> int:
     return run("python", "-m", "tests.value_table")
 
 
+def docs() -> int:
+    """Build the documentation site, into build/docs/site."""
+    python = environment(".venv-docs", ["-r", str(DOCS)])
+    return abs(subprocess.call([str(python), "-m", "docsite"], cwd=ROOT))
+
+
 def check() -> int:
     """Run every check, so that one run shows all there is to mend."""
-    codes = [test([]), lint(), types()]
+    codes = [test([]), lint(), types(), docs()]
     return max(codes)
 
 
