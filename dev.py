@@ -15,6 +15,7 @@ python3 dev.py guarantees [--quick] [--disk=FOLDER] [STORE or FAULT...]
 python3 dev.py soak [STORE...]
                              what memory a million turns leave in use
 python3 dev.py values        send every kind of value through every store (docs/state.md)
+python3 dev.py pictures      take the pictures of the playground (docs/playground.md)
 python3 dev.py mutate [NAME...]
                              break the turn, and see the guarantees' tests fail
 """
@@ -47,6 +48,7 @@ SHOWING = {
     "guarantees": ("-m", "tests.fault_matrix"),
     "soak": ("-m", "tests.soak"),
     "mutate": ("tests/mutations.py",),
+    "pictures": ("-m", "tests.pictures"),
 }
 
 

@@ -49,9 +49,9 @@ def _found() -> Iterator[str]:
             yield path
     own = Path(os.environ.get("PLAYWRIGHT_BROWSERS_PATH", Path.home() / ".cache/ms-playwright"))
     shells = ("chrome-headless-shell", "headless_shell", "chrome", "Chromium")
-    for path in sorted(own.glob("chromium*/*/*"), reverse=True):
-        if path.name in shells and os.access(path, os.X_OK):
-            yield str(path)
+    for file in sorted(own.glob("chromium*/*/*"), reverse=True):
+        if file.name in shells and os.access(file, os.X_OK):
+            yield str(file)
 
 
 @asynccontextmanager
