@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -77,9 +78,15 @@ def _error(error: BaseException | None) -> dict[str, Any] | None:
     return {
         "type": type(error).__name__,
         "message": str(error),
-        "place": None if place is None else str(place),
+        "place": None if place is None else str(place._replace(file=_from_here(place.file))),
         "traceback": "".join(traceback.format_exception(error)),
     }
+
+
+def _from_here(file: str) -> str:
+    """A file, as it is called in the current folder."""
+    path = Path(file)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else file
 
 
 def _ms(seconds: float | None) -> float | None:
