@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from barback.errors import (
     BarbackError,
     BotNotRunning,
-    CommitUnknown,
     ConfigurationError,
-    LeaseLost,
     SessionStoreUnavailable,
     SessionUnreadable,
 )
@@ -32,14 +30,12 @@ if TYPE_CHECKING:
     from barback.tending import Tender
     from barback.turn import Turn
 
-__all__ = ["Forgotten", "Person", "Shared", "export", "forget"]
+__all__ = ["Forgotten", "Person", "Shared", "export", "forget", "iso_time"]
 
 Shared = Literal["leave_out", "destroy", "keep"]
 """What becomes of a session that is other people's too."""
 
 Outcome = Literal["destroyed", "left", "kept"]
-
-TRIES: Final = 3  # where somebody took the session over, or an answer was lost
 
 
 class Person(msgspec.Struct, frozen=True):
@@ -179,21 +175,18 @@ async def _forget_in(
 
 async def _out_of(tender: Tender, person: Person, record_id: str, shared: Shared) -> Outcome | None:
     """Take the person out of one session, in a turn of it; None if they are not in it any more."""
-    tried = None
-    for attempt in range(1, TRIES + 1):
-        try:
-            async with tender.turns.tend(record_id) as turn:
-                found = turn.record
-                if found is None or not person.has(found):
-                    return tried  # gone meanwhile, or by a try whose answer was lost
-                tried = _outcome(person, found, shared)
-                await _carry_out(turn, found, person, tried)
-        except (LeaseLost, CommitUnknown):
-            if attempt == TRIES:
-                raise
-        else:
-            return tried
-    return None
+    tried: Outcome | None = None
+
+    async def once(turn: Turn) -> Outcome | None:
+        nonlocal tried
+        found = turn.record
+        if found is None or not person.has(found):
+            return tried  # gone meanwhile, or by a try whose answer was lost
+        tried = _outcome(person, found, shared)
+        await _carry_out(turn, found, person, tried)
+        return tried
+
+    return await tender.change(record_id, once)
 
 
 async def _carry_out(turn: Turn, found: Record, person: Person, outcome: Outcome) -> None:
@@ -269,7 +262,7 @@ async def export(
     return {
         "user": person.id,
         "channel": person.channel,
-        "exported_at": _time(tender.now()),
+        "exported_at": iso_time(tender.now()),
         "sessions": sorted(sessions, key=lambda session: str(session["id"])),
         "unreadable": [] if unreadable is None else [str(unreadable)],
     }
@@ -284,9 +277,9 @@ async def _exported(
     """
     shared = person.shares(record) or is_key_of_group(place_of(record.id).key)
     told: dict[str, Any] = {
-        "created_at": _time(record.created_at),
-        "last_activity": _time(record.last_activity),
-        "expires_at": _time(record.expires_at),
+        "created_at": iso_time(record.created_at),
+        "last_activity": iso_time(record.last_activity),
+        "expires_at": iso_time(record.expires_at),
         "schema": record.schema,
         "shared": shared,
     }
@@ -326,7 +319,7 @@ async def _entries_of(tender: Tender, record: Record, states: States) -> list[di
     return [
         {
             "number": number,
-            "at": _time(at),
+            "at": iso_time(at),
             "value": decode_state(b'{"":%s}' % value, record.id)[""],
         }
         for first, part in parts
@@ -335,8 +328,8 @@ async def _entries_of(tender: Tender, record: Record, states: States) -> list[di
     ]
 
 
-def _time(milliseconds: int | None) -> str | None:
-    """ISO 8601, in UTC."""
+def iso_time(milliseconds: int | None) -> str | None:
+    """A time of a record, as ISO 8601 has it, in UTC."""
     if milliseconds is None:
         return None
     return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds")

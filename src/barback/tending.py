@@ -5,11 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import aclosing, asynccontextmanager
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import msgspec
 
-from barback.errors import BarbackError, SessionUnreadable
+from barback.errors import (
+    BarbackError,
+    CommitUnknown,
+    LeaseLost,
+    SessionBusy,
+    SessionUnreadable,
+)
 from barback.record import parted
 from barback.stores.base import listing
 from barback.turn import Turns
@@ -21,6 +27,7 @@ if TYPE_CHECKING:
     from barback.rules import Rules
     from barback.states import States
     from barback.stores.base import LeasedStore
+    from barback.turn import Turn
 
 __all__ = ["Failure", "Place", "Tender", "failure_of", "is_own", "place_of", "turns_on"]
 
@@ -31,6 +38,9 @@ SIDE_BY_SIDE: Final = 64
 
 SHARE: Final = 4  # at most this part of the turns that may run at once is tending
 PATIENCE: Final = 10.0  # seconds
+TRIES: Final = 3  # where somebody took the session over, or an answer was lost
+
+T = TypeVar("T")
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -72,8 +82,10 @@ class Tender:
         """A session's id as the bot knows it."""
         return record_id.removeprefix(self.prefix or "")
 
-    async def each(self, tend: Callable[[Record], Awaitable[None]]) -> SessionUnreadable | None:
-        """Call `tend` with every record, several at once.
+    async def each(
+        self, tend: Callable[[Record], Awaitable[None]], begin: str = ""
+    ) -> SessionUnreadable | None:
+        """Call `tend` with every record whose id starts with `begin`, several at once.
 
         Returns the error of the first that the store cannot read: it hides no other. What `tend`
         raises ends the going over, as a cancellation does; what is under way comes to its end.
@@ -91,7 +103,7 @@ class Tender:
         try:
             async with asyncio.TaskGroup() as group:
                 try:
-                    async for record in self._records():
+                    async for record in self.records(begin):
                         await room.acquire()
                         group.create_task(one(record))
                 except SessionUnreadable as error:
@@ -106,7 +118,7 @@ class Tender:
         What cannot be read is left out, and logged.
         """
         begin = "" if channel is None else f"{channel}:"
-        records = self._records(begin)
+        records = self.records(begin)
         try:
             async with aclosing(records):
                 async for record in records:
@@ -115,7 +127,39 @@ class Tender:
         except SessionUnreadable as error:
             logger.warning("A session was left out, which cannot be read: %s", error)
 
-    async def _records(self, begin: str = "") -> AsyncGenerator[Record]:
+    async def look(self, record_id: str) -> Record | None:
+        """One record, of which nobody else's turn is waited for; None if there is none.
+
+        Where another process holds the session it is looked for in the listing, which needs no
+        lease, and may take its time.
+        """
+        try:
+            async with self.turns.tend(record_id, impatient=True) as turn:
+                return turn.record
+        except SessionBusy:
+            async with aclosing(self.records(record_id)) as records:
+                async for record in records:
+                    if record.id == record_id:
+                        return record
+        return None
+
+    async def change(self, record_id: str, act: Callable[[Turn], Awaitable[T]]) -> T:
+        """What `act` returns, in a turn that tends the session; tried again where that was lost.
+
+        So it is called again after a change of which nobody knows whether it was made.
+        """
+        for _ in range(TRIES - 1):
+            try:
+                async with self.turns.tend(record_id) as turn:
+                    done = await act(turn)
+            except (LeaseLost, CommitUnknown):
+                continue
+            return done
+        async with self.turns.tend(record_id) as turn:
+            return await act(turn)
+
+    async def records(self, begin: str = "") -> AsyncGenerator[Record]:
+        """Every record of the bot whose id starts so, sessions or not, streamed, with no lease."""
         async with listing(self.turns.store.all(f"{self.prefix or ''}{begin}")) as records:
             async for record in records:
                 if self.prefix is None or is_own(record.id, self.prefix):

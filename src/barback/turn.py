@@ -385,14 +385,15 @@ class Turns:
             await parking.leave()
 
     @asynccontextmanager
-    async def tend(self, session_id: str) -> AsyncIterator[Turn]:
+    async def tend(self, session_id: str, *, impatient: bool = False) -> AsyncIterator[Turn]:
         """One whole turn of a session that is nobody's activity: no time of it moves.
 
         `turn.record` is what is there, as it is: expired, of another version, or None. What is put
-        into `turn.tended` is written in its place; otherwise nothing is.
+        into `turn.tended` is written in its place; otherwise nothing is. If it is `impatient`, it
+        raises `SessionBusy` at once where another process holds the session.
         """
         turn = Turn(self, session_id, Event(channel="upkeep", kind="upkeep"))
-        turn.upkeep, turn.origin = True, "upkeep"
+        turn.upkeep, turn.origin, turn.impatient = True, "upkeep", impatient
         async with self.hold(turn):
             turn.kept, turn.draft = None, self.states.draft(None, session_id, turn.now)
             yield turn

@@ -21,7 +21,7 @@ __all__ = ["run"]
 GROUPS: Final = {
     "dev": "Try a bot on a web page, and see what its turns do.",
     "run": "Serve a bot's webhooks.",
-    "sessions": "Migrate sessions, forget a person, export what is kept of one.",
+    "sessions": "Look at the sessions of a store, and change them.",
     "store": "Copy and prepare stores of sessions.",
     "webhook": "Tell a platform where a bot's webhook is.",
 }
