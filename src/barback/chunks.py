@@ -15,7 +15,7 @@ from barback.errors import (
     SessionUnreadable,
 )
 from barback.history import Chunk, Kept, Log, Ref
-from barback.record import FORMAT_JSON, NEVER, Record, new_version
+from barback.record import FORMAT_JSON, NEVER, Record, new_version, parted
 from barback.stores.base import Lease
 from barback.tails import seal_log
 
@@ -70,6 +70,31 @@ class Chunks:
             found += await _together([self._read(session_id, ref) for ref in some])
         return found
 
+    async def records(self, record: Record) -> list[Record]:
+        """The records of all chunks that a session's names, as they are; who holds the session.
+
+        Raises `SessionUnreadable` if one is not there any more.
+        """
+        found: list[Record] = []
+        ids = [ref.id(parted(record.id)[2]) for ref in Log.of(record).chunks]
+        for begin in range(0, len(ids), AT_ONCE):
+            some = ids[begin : begin + AT_ONCE]
+            for chunk_id, chunk in zip(
+                some, await _together(list(map(self._fetch, some))), strict=True
+            ):
+                if chunk is None:
+                    raise self._missing(record.id, chunk_id)
+                found.append(chunk)
+        return found
+
+    async def put(self, chunks: Sequence[Record]) -> None:
+        """Write the records of chunks as they are, before the session's that will name them.
+
+        Raises `NotDone`, also where nobody knows whether one was written.
+        """
+        for begin in range(0, len(chunks), AT_ONCE):
+            await _together([self._put(chunk) for chunk in chunks[begin : begin + AT_ONCE]])
+
     async def pack(self, turn: Turn, record: Record, log: Log) -> Record:
         """Write the tail of what a turn is about to commit into chunks: the record that names them.
 
@@ -122,28 +147,33 @@ class Chunks:
             self._operations.start(self._store.destroy(chunk_id, None))
 
     async def _write_all(self, record: Record, chunks: Sequence[Chunk]) -> None:
-        for begin in range(0, len(chunks), AT_ONCE):
-            some = chunks[begin : begin + AT_ONCE]
-            await _together([self._write(record, chunk) for chunk in some])
+        await self.put([self._record(record, chunk) for chunk in chunks])
 
     async def _read(self, session_id: str, ref: Ref) -> list[Kept]:
         chunk_id = ref.id(session_id)
-        lease = _lease(chunk_id)
-        record = await self._operations.finish(self._store.checkout(chunk_id, lease))
-        self._operations.start(self._store.release(chunk_id, lease))  # nobody waits for that
+        record = await self._fetch(chunk_id)
         if record is not None:
             entries = _entries(self._states.plain(record))
             if entries is not None and len(entries) == ref.next - ref.first:
                 return entries
+        raise self._missing(session_id, chunk_id)
+
+    async def _fetch(self, chunk_id: str) -> Record | None:
+        lease = _lease(chunk_id)
+        record = await self._operations.finish(self._store.checkout(chunk_id, lease))
+        self._operations.start(self._store.release(chunk_id, lease))  # nobody waits for that
+        return record
+
+    def _missing(self, session_id: str, chunk_id: str) -> SessionUnreadable:
         message = (
             f"A part of the history of session {session_id!r}, {chunk_id!r}, is not there any more "
             f"or cannot be read. Restore it from a copy, or clear the session's history."
         )
-        raise SessionUnreadable(message, session_id=session_id, store=self._store.name)
+        return SessionUnreadable(message, session_id=session_id, store=self._store.name)
 
-    async def _write(self, record: Record, chunk: Chunk) -> None:
+    def _record(self, record: Record, chunk: Chunk) -> Record:
         now = int(self._clock() * 1000)
-        written = self._states.sealed(
+        return self._states.sealed(
             Record(
                 id=chunk.ref.id(record.id),
                 version=new_version(),
@@ -155,17 +185,20 @@ class Chunks:
                 address=record.id,
             )
         )
+
+    async def _put(self, written: Record) -> None:
         lease = _lease(written.id)
         try:
-            await self._operations.finish(self._store.checkout(written.id, lease))
+            found = await self._operations.finish(self._store.checkout(written.id, lease))
+            lease.version = None if found is None else found.version
             await self._operations.finish(self._store.commit(written, lease))
         except (CommitUnknown, LeaseLost, SessionBusy) as failed:
             message = (
-                f"A part of the history of session {record.id!r} could not be written, or nobody "
-                f"knows; nothing of the session was changed. Deliver the event again."
+                f"A part of the history of session {written.address!r} could not be written, or "
+                f"nobody knows; nothing of the session was changed. Deliver the event again."
             )
             raise SessionStoreUnavailable(
-                message, session_id=record.id, store=self._store.name
+                message, session_id=written.address, store=self._store.name
             ) from failed
 
 

@@ -8,12 +8,12 @@ import msgspec
 
 from barback.errors import SessionUnreadable
 from barback.history import Kept, Log
-from barback.record import FORMAT_JSON, FORMAT_SEALED, Record
+from barback.record import FORMAT_JSON, FORMAT_OVER, FORMAT_SEALED, Record
 
 if TYPE_CHECKING:
     from barback.states import States
 
-__all__ = ["is_current", "open_log", "renewed", "seal_log"]
+__all__ = ["closed", "is_current", "open_log", "opened", "renewed", "seal_log"]
 
 
 def open_log(states: States, record: Record | None) -> Log:
@@ -61,6 +61,26 @@ def renewed(states: States, record: Record) -> Record:
         history = seal_log(states, open_log(states, record), record)
         record = msgspec.structs.replace(record, history=history)
     return states.renewed(record)
+
+
+def opened(states: States, record: Record) -> Record:
+    """The record with its state and its tail as plain JSON. Raises `SessionUnreadable`."""
+    if record.format == FORMAT_OVER:
+        return record
+    history = open_log(states, record).encode() if record.history else b""
+    return msgspec.structs.replace(
+        record, state=states.plain(record), format=FORMAT_JSON, history=history
+    )
+
+
+def closed(states: States, record: Record) -> Record:
+    """The record with what is plain of its state and its tail encrypted, if there are keys."""
+    if states.keys is None or record.format == FORMAT_OVER:
+        return record
+    log = Log.of(record)
+    if log.tail and not log.has_sealed():
+        record = msgspec.structs.replace(record, history=seal_log(states, log, record))
+    return states.sealed(record) if record.format == FORMAT_JSON else record
 
 
 def _as_record(record: Record, log: Log) -> Record:

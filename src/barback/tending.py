@@ -90,27 +90,40 @@ class Tender:
         Returns the error of the first that the store cannot read: it hides no other. What `tend`
         raises ends the going over, as a cancellation does; what is under way comes to its end.
         """
+        unreadable = None
+
+        async def records() -> AsyncGenerator[Record]:
+            nonlocal unreadable
+            try:
+                async with aclosing(self.records(begin)) as found:
+                    async for record in found:
+                        yield record
+            except SessionUnreadable as error:
+                unreadable = error
+
+        await self.side_by_side(records(), tend)
+        return unreadable
+
+    async def side_by_side(
+        self, things: AsyncGenerator[T], tend: Callable[[T], Awaitable[None]]
+    ) -> None:
+        """Call `tend` with each of them, several at once, as `each` does."""
         most = min(SIDE_BY_SIDE, max(1, self.turns.rules.concurrency // SHARE))
         room = asyncio.Semaphore(most)
 
-        async def one(record: Record) -> None:
+        async def one(thing: T) -> None:
             try:
-                await tend(record)
+                await tend(thing)
             finally:
                 room.release()
 
-        unreadable = None
         try:
-            async with asyncio.TaskGroup() as group:
-                try:
-                    async for record in self.records(begin):
-                        await room.acquire()
-                        group.create_task(one(record))
-                except SessionUnreadable as error:
-                    unreadable = error
+            async with asyncio.TaskGroup() as group, aclosing(things):
+                async for thing in things:
+                    await room.acquire()
+                    group.create_task(one(thing))
         except BaseExceptionGroup as several:
             raise several.exceptions[0] from several.exceptions[0].__cause__
-        return unreadable
 
     async def session_ids(self, channel: str | None = None) -> AsyncIterator[str]:
         """The ids of sessions that have not expired, as the bot knows them; of one channel, or all.
