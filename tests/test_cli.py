@@ -178,6 +178,33 @@ def test_a_group_of_commands_is_loaded_when_it_is_asked_for() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("barback r", {"run"}),
+        ("barback sessions ex", {"expire", "export", "export-user"}),
+        ("barback sessions delete --old", {"--older-than"}),
+        ("barback sessions forget tim --shared ", {"leave_out", "destroy", "keep"}),
+    ],
+)
+def test_a_shell_completes_commands_though_an_extra_is_missing(words: str, found: set[str]) -> None:
+    code = "import sys; sys.modules['uvicorn'] = None\nfrom barback.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={
+            **environment(None),
+            "_BARBACK_COMPLETE": "bash_complete",
+            "COMP_WORDS": words,
+            "COMP_CWORD": str(words.count(" ")),
+        },
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {line.split(",")[1] for line in done.stdout.splitlines()} == found
+
+
 # Copy.
 
 

@@ -12,6 +12,7 @@ from barback.extras import needs_extra
 
 with needs_extra("cli"):
     import click
+    from click.shell_completion import CompletionItem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +42,15 @@ class Groups(click.Group):
             return super().get_command(ctx, cmd_name)
         group: click.Command = getattr(import_module(f"barback.cli.{cmd_name}"), cmd_name)
         return group
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """See `click.Group.shell_complete`. A group whose extra is not installed hides no other."""
+        found = [
+            CompletionItem(name, help=about)
+            for name, about in sorted(GROUPS.items())
+            if name.startswith(incomplete)
+        ]
+        return found + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(
         self,

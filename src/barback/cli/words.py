@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -16,7 +17,18 @@ with needs_extra("cli"):
 if TYPE_CHECKING:
     from typing import TextIO
 
-__all__ = ["INTERRUPTED", "TERMINATED", "complain", "mute", "note", "shown", "tell"]
+__all__ = [
+    "INTERRUPTED",
+    "TERMINATED",
+    "complain",
+    "mute",
+    "named",
+    "note",
+    "printable",
+    "shown",
+    "tell",
+    "without_secrets",
+]
 
 INTERRUPTED: Final = 130
 """The exit status after Ctrl-C, as shells have it."""
@@ -27,6 +39,9 @@ TERMINATED: Final = 143
 SECRET: Final = re.compile(
     r"""(pass|pwd|secret|token|key|auth|cred)[\w-]*["']?\s*[=:].*""", re.IGNORECASE
 )
+
+PLAIN: Final = re.compile(r"[A-Za-z0-9_.:/@#%+=,~-]+")
+"""Ids that a shell takes as they are."""
 
 
 def tell(text: str) -> None:
@@ -43,14 +58,21 @@ def tell(text: str) -> None:
 def complain(error: object, advice: str = "") -> None:
     """Say on standard error, in one line and without a password, what went wrong.
 
-    What stands after a password may be more of it, and is left out. `advice` is said as it is.
+    `advice` is said as it is.
+    """
+    note(f"{without_secrets(error)} {advice}".rstrip())
+
+
+def without_secrets(error: object) -> str:
+    """What went wrong, in one line and without a password.
+
+    What stands after a password may be more of it, and is left out.
     """
     text = " ".join(str(error).split())
     start, slashes, rest = text.partition("://")
     if slashes:
-        text = f"{start}{slashes}{_without_secrets(rest)}"
-    text = SECRET.sub(lambda found: f"{re.split('[=:]', found[0])[0].rstrip()}=***", text)
-    note(f"{text} {advice}".rstrip())
+        text = f"{start}{slashes}{_bare(rest)}"
+    return SECRET.sub(lambda found: f"{re.split('[=:]', found[0])[0].rstrip()}=***", text)
 
 
 def note(text: str) -> None:
@@ -59,6 +81,33 @@ def note(text: str) -> None:
         click.echo(" ".join(text.split()), err=True)
     except OSError:  # then nobody is told
         mute(sys.stderr)
+
+
+def named(session_id: str) -> str:
+    """A session's id as it may be shown: ids come from strangers, and could talk to a terminal.
+
+    As it is, where that can be typed and does not; otherwise as Python writes it, in ASCII.
+    """
+    return session_id if PLAIN.fullmatch(session_id) else ascii(session_id)
+
+
+def printable(text: str) -> str:
+    """A text that keeps its lines, and in which all else that does not print is escaped.
+
+    What standard output has no signs for is escaped as well.
+    """
+    encoding = getattr(sys.stdout, "encoding", None) or "ascii"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        text = "".join(each if each.isascii() else _escaped(each) for each in text)
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() or each == "\n" else _escaped(each) for each in text)
+
+
+def _escaped(character: str) -> str:
+    return json.dumps(character)[1:-1]
 
 
 def mute(stream: TextIO | None) -> None:
@@ -80,14 +129,14 @@ def shown(url: str) -> str:
     """
     kind, colon, rest = url.partition(":")
     if rest.startswith("//"):
-        return f"{kind}://{_without_secrets(rest[2:])}"
+        return f"{kind}://{_bare(rest[2:])}"
     if kind == "file":
         address, mark, _ = rest.partition("?")
         return f"file:{address}?***" if mark else url
-    return f"{kind}{colon}{_without_secrets(rest)}"
+    return f"{kind}{colon}{_bare(rest)}"
 
 
-def _without_secrets(address: str) -> str:
+def _bare(address: str) -> str:
     """What stands after a URL's slashes, without what may be a user, a password or an option."""
     place, *options = re.split("([?#])", address, maxsplit=1)
     if options and "@" in options[1]:  # the mark is part of a password, or the @ is of an option

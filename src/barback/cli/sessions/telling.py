@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import io
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
 
 from barback.cli.progress import Progress
 from barback.cli.running import interrupted, stoppable
-from barback.cli.words import complain, note
+from barback.cli.words import INTERRUPTED, TERMINATED, complain, note
 from barback.errors import BarbackError, ConfigurationError, ListingUnsupported
 from barback.extras import needs_extra
+from barback.tending import Failure, failure_of
 
 with needs_extra("cli"):
     import click
@@ -19,9 +22,41 @@ with needs_extra("cli"):
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
 
-    from barback.tending import Failure
+__all__ = [
+    "EXAMPLES",
+    "Failing",
+    "ask",
+    "carried_out",
+    "note_failures",
+    "read_status",
+    "see_who_is_there",
+    "started",
+    "status_of",
+]
 
-__all__ = ["ask", "carried_out", "note_failures", "see_who_is_there", "started", "status_of"]
+EXAMPLES: Final = 20
+"""Of how many sessions each is named."""
+
+
+class Failing(msgspec.Struct, kw_only=True):
+    """What goes on though something fails.
+
+    `failed`: how many have; `failures` are the first of them, with the reasons.
+    """
+
+    failed: int = 0
+    failures: list[Failure] = msgspec.field(default_factory=list)
+
+    def fail(self, session_id: str, error: Exception, where: str = "") -> None:
+        """One more has; what is told of it is nothing that a session keeps."""
+        self.failed += 1
+        if len(self.failures) < EXAMPLES:
+            failure = failure_of(session_id, error)
+            self.failures.append(Failure(session_id, f"{where}{failure.reason}"))
+
+    def tell_failures(self) -> None:
+        """Name what failed, and why."""
+        note_failures(self.failures, more=self.failed - len(self.failures))
 
 
 def started() -> Progress:
@@ -53,6 +88,16 @@ def status_of(failure: BaseException | None, *, complete: bool) -> int:
         return 1
     if failure is not None:
         return interrupted(failure)
+    return 0 if complete else 1
+
+
+def read_status(failure: BaseException | None, *, complete: bool = True) -> int:
+    """The same, of a command that only reads: there is nothing to go on with."""
+    if isinstance(failure, BarbackError):
+        complain(failure)
+        return 1
+    if failure is not None:
+        return INTERRUPTED if isinstance(failure, KeyboardInterrupt) else TERMINATED
     return 0 if complete else 1
 
 
