@@ -21,6 +21,8 @@ __all__ = ["run"]
 
 GROUPS: Final = {
     "dev": "Try a bot on a web page, and see what its turns do.",
+    "doctor": "Find out what is wrong with a bot, its store, or where it is served.",
+    "new": "Make the project of a new bot.",
     "run": "Serve a bot's webhooks.",
     "sessions": "Look at the sessions of a store, and change them.",
     "store": "Copy and prepare stores of sessions.",
