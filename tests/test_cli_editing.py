@@ -11,7 +11,8 @@ import msgspec
 import pytest
 
 from barback import Bot, Keys, StateValueError, open_store
-from barback.cli.sessions.paths import differences, parsed, put, removed, written
+from barback.cli.sessions.paths import lines_of, parsed, put, removed, written
+from barback.differences import differences
 from barback.testing.contract_tools import now
 from tests.sealed import hidden_in
 from tests.sessions_command import Sessions, filled, no_terminal
@@ -288,7 +289,7 @@ def test_a_session_is_compared_with_what_was_exported(sessions: Sessions, tmp_pa
     ],
 )
 def test_differences_are_as_small_as_they_can_be(before: Any, after: Any, found: list[str]) -> None:
-    assert [str(each) for each in differences(before, after)] == found
+    assert [lines_of(each) for each in differences(before, after)] == found
 
 
 def test_paths_are_read_and_written() -> None:

@@ -18,7 +18,6 @@ import pytest
 from barback import ConfigurationError
 from barback.cli.loading import load_bot
 from barback.playground.app import playground_app
-from barback.playground.differences import MISSING, Difference, differences
 from barback.playground.source import Source
 from barback.playground.world import Conflict, Message, Playground
 from tests.playgrounds import ROOT, SHOP
@@ -353,30 +352,3 @@ async def test_what_is_too_large_is_refused(tmp_path: Path, monkeypatch: Any) ->
         json = {"content-type": "application/json"}
         answer = await client.post("/api/say", content=b" " * 11, headers=json)
         assert answer.status_code == 413
-
-
-# Differences.
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "expected"),
-    [
-        ({}, {}, []),
-        ({"a": 1}, {"a": 1.0}, [Difference("a", 1, 1.0)]),
-        ({"a": True}, {"a": 1}, [Difference("a", True, 1)]),  # noqa: FBT003 - a value
-        ({"a": 1}, {"b": 1}, [Difference("a", 1, MISSING), Difference("b", MISSING, 1)]),
-        ({"a": [1, 2]}, {"a": [1]}, [Difference("a[1]", 2, MISSING)]),
-        (
-            {"cart": [{"n": 1}]},
-            {"cart": [{"n": 2}, {"n": 3}]},
-            [Difference("cart[0].n", 1, 2), Difference("cart[1]", MISSING, {"n": 3})],
-        ),
-        ({"a": {"b c": 1}}, {"a": {"b c": 2}}, [Difference('a["b c"]', 1, 2)]),
-        ({"a": {}}, {"a": []}, [Difference("a", {}, [])]),
-    ],
-    ids=str,
-)
-def test_differences_are_told_part_by_part(
-    before: Any, after: Any, expected: list[Difference]
-) -> None:
-    assert list(differences(before, after)) == expected

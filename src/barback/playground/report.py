@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from barback.playground.differences import MISSING, differences
+from barback.differences import MISSING, differences, written
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -38,7 +38,7 @@ def report_of(seen: TurnSeen, number: int, *, hidden: Collection[str] = ()) -> d
         "steps": [_step(step, seen.began_at) for step in seen.steps if step.name not in hidden],
         "before": _unless_large(before),
         "changes": [
-            {"path": each.path, "before": _shown(each.before), "after": _shown(each.after)}
+            {"path": written(each.path), "before": _shown(each.before), "after": _shown(each.after)}
             for each in changes[:MOST_CHANGES]
         ],
         "more_changes": max(0, len(changes) - MOST_CHANGES),

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from barback.cli.sessions.opening import keys_from, states_with, tending
 from barback.cli.sessions.options import json_option, keys_option, store_option
-from barback.cli.sessions.paths import differences
+from barback.cli.sessions.paths import json_of, lines_of
 from barback.cli.sessions.telling import carried_out, read_status
 from barback.cli.sessions.whole import Whole, id_in
 from barback.cli.words import note, tell
+from barback.differences import differences
 from barback.errors import SessionUnreadable
 from barback.extras import needs_extra
 from barback.record import check_session_id
@@ -79,7 +80,7 @@ def diff(  # noqa: PLR0913 - options, by keyword
         return 1
     status = 0
     for difference in differences(states.readable(first), states.readable(second)):
-        tell(difference.json if as_json else str(difference))
+        tell(json_of(difference) if as_json else lines_of(difference))
         status = 1
     return status
 

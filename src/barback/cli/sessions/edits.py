@@ -17,9 +17,10 @@ from barback.cli.sessions.options import (
     store_option,
     yes_option,
 )
-from barback.cli.sessions.paths import Path, differences, parsed, put, removed
+from barback.cli.sessions.paths import lines_of, parsed, put, removed
 from barback.cli.sessions.telling import ask, see_who_is_there
 from barback.cli.words import complain, named, note, shown, tell
+from barback.differences import Path, differences
 from barback.errors import BarbackError, StateValueError
 from barback.extras import needs_extra
 
@@ -217,7 +218,7 @@ def _differ(before: State, after: State) -> bool:
     """Show where they do."""
     found = list(differences(before, after))
     for each in found:
-        tell(str(each))
+        tell(lines_of(each))
     return bool(found)
 
 

@@ -9,10 +9,10 @@ import msgspec
 from barback.cli.loading import load_bot
 from barback.cli.sessions.contents import with_state
 from barback.cli.sessions.opening import tending
-from barback.cli.sessions.paths import differences
 from barback.cli.sessions.selection import is_over
 from barback.cli.sessions.telling import carried_out, read_status
 from barback.cli.words import named, note, tell
+from barback.differences import differences
 from barback.record import check_session_id
 from barback.state import encode_state
 
