@@ -175,6 +175,45 @@ async def test_a_second_handler_hides_nothing_twice() -> None:
     assert record.getMessage() == f"of {once}"
 
 
+async def test_what_a_plain_handler_had_before_is_hidden_for_the_next() -> None:
+    record = logging.makeLogRecord(
+        {"msg": "of %s", "args": ("test:tim",), "session_id": "test:tim"}
+    )
+    assert SessionFilter().filter(record)
+    assert record.getMessage() == "of test:tim"
+    assert SessionFilter(session_ids="hashed").filter(record)
+    hashed = Pseudonyms("hashed").of("test:tim")
+    assert vars(record)["session_id"] == hashed
+    assert record.getMessage() == f"of {hashed}"
+
+
+async def test_ids_are_hidden_in_what_is_logged_beside_the_message(
+    logged: Callable[..., list[dict[str, Any]]],
+) -> None:
+    logged(session_ids="none")
+    bot = Bot()
+
+    @bot.on_event
+    async def tell(context: Context[Any]) -> None:
+        own.warning("look", extra={"about": f"cart of {context.session.id}", "shelf": 3})
+
+    async with bot:
+        await bot.handle(event())
+    (line,) = logged()
+    assert (line["about"], line["shelf"]) == ("cart of (session)", 3)
+
+
+def test_a_message_that_cannot_be_made_is_no_error_of_whoever_logs_it() -> None:
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.addFilter(SessionFilter(session_ids="hashed"))
+    record = logging.makeLogRecord(
+        {"msg": "%s has %d", "args": ("test:tim",), "session_id": "test:tim"}
+    )
+    handler.handle(record)
+    assert stream.getvalue() == "%s has %d (its arguments do not fit)\n"
+
+
 # Pseudonyms.
 
 

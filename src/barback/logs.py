@@ -18,6 +18,7 @@ __all__ = ["JSONFormatter", "SessionFilter"]
 FIELDS: Final = ("session_id", "channel", "event_id", "turn")
 STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 LEFT_OUT: Final = "(session)"  # what stands for an id that is not to be told
+HIDDEN: Final = "barback_hidden"  # whether ids of a record are hidden; there once it has its fields
 
 
 class SessionFilter(logging.Filter):
@@ -27,12 +28,13 @@ class SessionFilter(logging.Filter):
     a library that it calls. Others have None in each.
 
     - `session_ids`: "plain" unless set: ids are told as they are. "hashed": ids of sessions and
-      events become hashes, in these fields, and the session's in the message and in tracebacks as
-      well; "none": they are left out there.
+      events become hashes, in these fields, and the session's in the message, in texts given as
+      `extra` and in tracebacks as well; "none": they are left out there.
     - `key`: a secret for the hashes; the same for `Telemetry` gives the same hashes.
 
     It lets every record through. Add it to handlers rather than to loggers, whose filters do not
-    see what comes from other loggers: `handler.addFilter(SessionFilter())`.
+    see what comes from other loggers: `handler.addFilter(SessionFilter())`. Handlers share their
+    records: what one of them has hidden stays so for those that have the record after it.
     """
 
     def __init__(
@@ -44,15 +46,15 @@ class SessionFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Add the fields. It may be asked of a record that another handler has had before."""
         told = vars(record)
-        if "barback_told" in told:
-            return True
-        turn = innermost()
-        if turn is not None and "turn" not in told:
-            told.update(turn.told())
-        for field in FIELDS:
-            told.setdefault(field, None)
-        told["barback_told"] = True
-        if not self._pseudonyms.plain:
+        if HIDDEN not in told:
+            turn = innermost()
+            if turn is not None and "turn" not in told:
+                told.update(turn.told())
+            for field in FIELDS:
+                told.setdefault(field, None)
+            told[HIDDEN] = False
+        if not (self._pseudonyms.plain or told[HIDDEN]):
+            told[HIDDEN] = True
             self._hide(record, told)
         return True
 
@@ -63,7 +65,10 @@ class SessionFilter(logging.Filter):
         if session_id is None:
             return
         instead = told["session_id"] or LEFT_OUT
-        record.msg, record.args = record.getMessage().replace(session_id, instead), None
+        for name, value in told.items():
+            if name not in STANDARD and isinstance(value, str):
+                told[name] = value.replace(session_id, instead)
+        record.msg, record.args = _message(record).replace(session_id, instead), None
         if record.exc_info and record.exc_info[0] is not None:
             text = record.exc_text or _plain.formatException(record.exc_info)
             record.exc_text, record.exc_info = text.replace(session_id, instead), None
@@ -86,13 +91,21 @@ class JSONFormatter(logging.Formatter):
             "message": record.getMessage(),
         }
         for name, value in vars(record).items():
-            if name not in STANDARD and name != "barback_told" and value is not None:
+            if name not in STANDARD and name != HIDDEN and value is not None:
                 line.setdefault(name, value)
         if record.exc_info and record.exc_info[0] is not None and not record.exc_text:
             record.exc_text = self.formatException(record.exc_info)
         if record.exc_text:
             line["exception"] = record.exc_text
         return json.dumps(line, ensure_ascii=False, default=str)
+
+
+def _message(record: logging.LogRecord) -> str:
+    """The message. What cannot be made is no error here: whoever logs it would get that."""
+    try:
+        return record.getMessage()
+    except Exception:  # noqa: BLE001 - it comes from anybody's code
+        return f"{record.msg} (its arguments do not fit)"
 
 
 _plain = logging.Formatter()
