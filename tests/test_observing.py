@@ -444,6 +444,18 @@ async def test_an_observer_that_raises_changes_no_turn(
     assert "An observer failed" in caplog.text
 
 
+async def test_an_observer_that_looks_at_a_cancelled_task_changes_no_turn() -> None:
+    class Curious(Notes):
+        def store_answered(self, call: StoreCall) -> None:
+            super().store_answered(call)
+            raise asyncio.CancelledError  # as `task.result()` does
+
+    notes = Curious()
+    async with counting_bot(observers=[notes]) as bot:
+        assert await bot.handle(event()) is Outcome.COMMITTED
+    assert [call.operation for call in notes.calls] == ["checkout", "commit"]
+
+
 async def test_an_observer_that_cannot_say_whether_it_listens_is_left_out(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -98,5 +99,5 @@ class Observers:
         for told in self._hooks[hook]:
             try:
                 told(*about)
-            except Exception:
+            except (Exception, asyncio.CancelledError):  # nobody cancels what does not wait
                 logger.exception("An observer failed, of which nothing else comes: %r", told)
