@@ -6,11 +6,12 @@ import asyncio
 import json
 import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from opentelemetry import trace
-from opentelemetry.metrics import NoOpMeterProvider
+from opentelemetry.metrics import CallbackOptions, NoOpMeterProvider
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
@@ -25,16 +26,19 @@ from barback import (
     Context,
     LeaseLost,
     MemorySessionStore,
+    Observer,
     Outcome,
     Redeliver,
     SessionStoreUnavailable,
 )
+from barback.observing import turns as observed_turns
 from barback.pseudonyms import Pseudonyms
 from barback.telemetry import Telemetry
+from barback.telemetry.metrics import Counts
 from barback.testing import Simulator
 from barback.turn import Turns
 from tests.postbox import greeter, serving
-from tests.scripted import ScriptedStore, counting_bot, event
+from tests.scripted import ScriptedStore, counting_bot, event, until
 from tests.unmeasured import unmeasured
 
 if TYPE_CHECKING:
@@ -374,6 +378,56 @@ async def test_conversations_are_no_messages(watched: Watched) -> None:
     assert "messaging.process.duration" not in watched.metrics()
 
 
+async def test_a_turn_whose_beginning_it_did_not_hear_is_not_counted(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Late(Telemetry):
+        heard = False
+
+        def listening(self) -> bool:
+            self.heard = begun.is_set() and super().listening()
+            return self.heard
+
+    monkeypatch.setattr(observed_turns, "LOOK_EVERY", 0.01)
+    begun = asyncio.Event()
+    late = Late(tracer_provider=watched.tracers, meter_provider=watched.meters)
+    bot = Bot(observers=[Observer(), late])  # the first of them listens from the start
+
+    @bot.on_event
+    async def wait(context: Context[Any]) -> None:
+        begun.set()
+        await until(lambda: late.heard)
+
+    async with bot:
+        await bot.handle(event())
+        assert watched.total("barback.active_turns") == 0
+        assert watched.total("barback.turns") == 0
+        await bot.handle(event())
+    assert watched.total("barback.active_turns") == 0
+    assert watched.total("barback.turns") == 1
+
+
+def test_threads_count_together_and_lose_nothing() -> None:
+    counts = Counts()
+
+    def add() -> None:
+        for _ in range(20_000):
+            counts.add(1, {"a": "b"})
+
+    threads = [threading.Thread(target=add) for _ in range(4)]
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(usual)
+    (told,) = counts.collect(CallbackOptions())
+    assert told.value == 80_000
+
+
 async def test_bots_of_one_process_count_together(watched: Watched) -> None:
     other = Telemetry(tracer_provider=watched.tracers, meter_provider=watched.meters)
     for telemetry in (watched.telemetry, other):
@@ -388,6 +442,17 @@ async def test_evictions_are_counted(watched: Watched) -> None:
         for user in ("tim", "kim", "jim"):
             await bot.handle(event(user))
     assert watched.total("barback.evictions") == store.evictions == 2
+
+
+async def test_what_is_rare_is_counted_from_nothing(watched: Watched) -> None:
+    async with counting_bot(observers=[watched.telemetry]) as bot:
+        await bot.handle(event())
+    found = watched.metrics()
+    assert found["barback.evictions"] == [({}, 0)]
+    for conflict in ("busy", "lease_lost"):
+        assert ({"barback.conflict": conflict}, 0) in found["barback.conflicts"]
+    for name in ("deduplicated_events", "early_answers", "lost_events"):
+        assert found[f"barback.{name}"] == [({"messaging.system": "test"}, 0)]
 
 
 async def test_early_answers_and_lost_events_are_counted(watched: Watched) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 from barback.errors import LeaseLost, SessionBusy
@@ -29,20 +30,25 @@ STORE_BUCKETS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
 class Counts:
     """What is counted, by attributes, until somebody collects it.
 
-    An addition here takes a twentieth of what one to an instrument of the SDK does.
+    An addition here takes a tenth of what one to an instrument of the SDK does. Bots may run in
+    loops of several threads.
     """
 
     def __init__(self) -> None:
         self._counts: dict[tuple[tuple[str, Value], ...], float] = {}
+        self._lock = Lock()
 
     def add(self, count: float, attributes: Attributes) -> None:
         """Count so many more."""
         counts, key = self._counts, tuple(attributes.items())
-        counts[key] = counts.get(key, 0) + count
+        with self._lock:
+            counts[key] = counts.get(key, 0) + count
 
     def collect(self, _: CallbackOptions) -> Iterable[Observation]:
         """All of them; called in whichever thread exports."""
-        return [Observation(count, dict(key)) for key, count in list(self._counts.items())]
+        with self._lock:
+            counts = list(self._counts.items())
+        return [Observation(count, dict(key)) for key, count in counts]
 
 
 class Metrics:
@@ -118,10 +124,16 @@ class Metrics:
         self._lost = counter(
             "barback.lost_events", "{event}", "Events answered early whose turn was not done."
         )
+        self._channels: set[str] = set()
+        self._begin_at_nothing()
 
     def began(self, turn: TurnSeen) -> None:
         """A turn begins."""
         self._active.add(1, _origin(turn))
+        if turn.event.channel not in self._channels:
+            self._channels.add(turn.event.channel)
+            for counts in (self._deduplicated, self._early, self._lost):
+                counts.add(0, {"messaging.system": turn.event.channel})
 
     def ended(self, turn: TurnSeen, error: BaseException | None) -> None:
         """A turn is over, and has failed or was not done because of `error`."""
@@ -167,6 +179,12 @@ class Metrics:
     def lease_lost(self) -> None:
         """A session passed to another turn."""
         self._conflicts.add(1, {"barback.conflict": "lease_lost"})
+
+    def _begin_at_nothing(self) -> None:
+        """Count nothing before there is something: a rise from no number at all is not seen."""
+        self._evictions.add(0, {})
+        for conflict in ("busy", "lease_lost"):
+            self._conflicts.add(0, {"barback.conflict": conflict})
 
     def evicted(self, count: int) -> None:
         """The store has forgotten sessions."""

@@ -72,11 +72,11 @@ class Spans:
         contexts.attach(context)
         self._open[turn] = _Open(span, context, before)
 
-    def turn_ended(self, turn: TurnSeen, error: BaseException | None) -> None:
-        """It has failed, or was not done, because of `error`."""
+    def turn_ended(self, turn: TurnSeen, error: BaseException | None) -> bool:
+        """It has failed, or was not done, because of `error`. False if it was not seen to begin."""
         opened = self._open.pop(turn, None)
         if opened is None:
-            return
+            return False
         span = opened.span
         if span.is_recording():
             span.set_attributes(
@@ -91,6 +91,7 @@ class Spans:
         span.end(turn.ended_at)
         if opened.before is not None:
             contexts.attach(opened.before)
+        return True
 
     def step_began(self, turn: TurnSeen, step: Step) -> None:
         """Its span is below the turn's; what is sent, below the handler's."""

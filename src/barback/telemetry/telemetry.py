@@ -82,8 +82,8 @@ class Telemetry(Observer):
     def turn_ended(self, turn: TurnSeen) -> None:
         """See `Observer.turn_ended`."""
         error = None if turn.settled in SETTLED_WELL else turn.error or turn.failure
-        self._made().turn_ended(turn, error)
-        self._metrics.ended(turn, error)
+        if self._made().turn_ended(turn, error):
+            self._metrics.ended(turn, error)
 
     def step_began(self, turn: TurnSeen, step: Step) -> None:
         """See `Observer.step_began`."""
