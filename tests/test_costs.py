@@ -114,6 +114,15 @@ def test_telemetry_without_a_provider_is_not_an_instruction_more(
     assert exceeded(alone("memory", "", telemetry), bounds.alone["memory"]) == []
 
 
+@every_store
+def test_telemetry_without_a_provider_calls_nothing_on_any_store(
+    store: str, places: Places, bounds: Bounds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(observed_turns, "LOOK_EVERY", 3600.0)
+    with places.fresh(store) as url:
+        assert exceeded(alone(store, url, telemetry), bounds.alone[store]) == []
+
+
 def telemetry(bot: Bot) -> None:
     bot.observe(Telemetry())
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from barback.errors import LeaseLost
 from barback.observing.turn_seen import StepName, StoreCall, TurnSeen, current, size_of
@@ -24,8 +24,11 @@ __all__ = ["ObservedInstantStore", "ObservedStore", "observed"]
 
 T = TypeVar("T")
 
+ASKED: Final = ("checkout", "commit", "release", "renew", "destroy")
+"""What is told of."""
 
-def observed(store: LeasedStore, observers: Observers) -> LeasedStore:
+
+def observed(store: LeasedStore, observers: Observers) -> ObservedStore:
     """The same store. One whose answers are there at once remains one."""
     if isinstance(store, InstantStore) and store.overrides_nothing():
         return ObservedInstantStore(store, observers)
@@ -76,7 +79,7 @@ class _Call:
 
 
 class ObservedStore(LeasedStore):
-    """Hands everything on to `inner`, and tells observers of it."""
+    """Hands everything on to `inner`, and tells observers of it once it is to `listen`."""
 
     inner: LeasedStore
 
@@ -87,6 +90,13 @@ class ObservedStore(LeasedStore):
         self.expires_in, self.max_age = inner.expires_in, inner.max_age
         self.where = inner.where
         self.sweeps_itself = inner.sweeps_itself  # type: ignore[misc]  # the same
+        for name in ASKED:  # until somebody listens, not even a call stands between
+            setattr(self, name, getattr(inner, name))
+
+    def listen(self) -> None:
+        """Tell observers from now on."""
+        for name in ASKED:
+            delattr(self, name)
 
     async def init(self) -> Self:
         """See `LeasedStore.init`."""

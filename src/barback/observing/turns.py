@@ -88,8 +88,8 @@ class ObservedTurns(Turns):
 class Observation:
     """The observers of a bot while it runs, and what is put around its parts for them.
 
-    As long as nobody listens there is nothing around them but a store's own operations, where they
-    have to be waited for anyway: turns are `Turns`, and not even a method more is called.
+    As long as nobody listens there is nothing around them: turns are `Turns`, the store is asked
+    itself, and not even a method more is called.
     """
 
     def __init__(self, observers: Sequence[Observer], prefix: str) -> None:
@@ -99,12 +99,14 @@ class Observation:
 
     def over(self, store: LeasedStore) -> LeasedStore:
         """The store for the turns."""
-        return observed(store, self.observers)
+        self._store = observed(store, self.observers)
+        return self._store
 
     @contextmanager
     def of(self, turns: Turns, begin: Callable[[], None]) -> Iterator[None]:
         """While inside, turns are observed once anybody listens; then `begin` is called."""
-        instant = turns.store if isinstance(turns.store, ObservedInstantStore) else None
+        store = self._store
+        instant = store if isinstance(store, ObservedInstantStore) else None
         if instant is not None:
             turns.instant = instant.inner  # until somebody listens
         loop = asyncio.get_running_loop()
@@ -113,6 +115,7 @@ class Observation:
             heard = self.observers.listening
             self.observers.wake()
             if self.observers.listening and not heard:
+                store.listen()
                 turns.instant = instant
                 _become_observed(turns, self.observers, self._prefix)
                 begin()
