@@ -557,6 +557,31 @@ async def test_the_trace_of_a_request_goes_on(watched: Watched) -> None:
         assert f"{root.parent.span_id:016x}" == "b7ad6b7169203331"
 
 
+async def test_a_turn_that_is_done_again_after_an_early_answer_is_in_the_same_trace(
+    watched: Watched,
+) -> None:
+    sent = "0af7651916cd43dd8448eb211c80319c"
+    bot = Bot(observers=[watched.telemetry])
+    answered = asyncio.Event()
+
+    @bot.on_event
+    async def fail_once(context: Context[Any]) -> None:
+        if not answered.is_set():
+            await answered.wait()
+            raise Redeliver
+
+    async with serving(bot, ack_within=0.01) as world:
+        await world.client.post(
+            "/postbox",
+            content=b'[{"id":"1","who":"tim"}]',
+            headers={"secret": "right", "traceparent": f"00-{sent}-b7ad6b7169203331-01"},
+        )
+        answered.set()
+        await until(lambda: watched.names().count("process postbox") == 2)
+    roots = [span for span in watched.spans() if span.name == "process postbox"]
+    assert [f"{context_of(root).trace_id:032x}" for root in roots] == [sent, sent]
+
+
 async def test_a_server_that_traces_requests_itself_goes_before(watched: Watched) -> None:
     tracer = watched.tracers.get_tracer("server")
     async with serving(greeter(observers=[watched.telemetry])) as world:

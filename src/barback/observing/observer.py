@@ -62,7 +62,7 @@ class Observer:
         """The turn of such an event could not be done afterwards."""
 
     def request_arrived(self, request: WebhookRequest) -> None:
-        """A request has come, and was the platform's: in the context of a turn that begins now."""
+        """A request has come, and was the platform's: in the context of the turns it begins."""
 
 
 HOOKS = tuple(name for name in vars(Observer) if not name.startswith("_") and name != "listening")

@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from barback.observing.context import ObservedContext
 from barback.observing.observer import Observer, Observers
@@ -17,6 +17,7 @@ from barback.turn import Outcome, Turn, Turns
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
+    from barback.channels.webhook import WebhookRequest
     from barback.context import Context
     from barback.handlers import Handler
     from barback.queue import HandOver
@@ -138,11 +139,11 @@ class Observation:
         """What other code of the bot is given."""
         return ObservedContext.of(context)
 
-    def task(self, handling: Any, request: Any) -> asyncio.Task[Outcome]:
-        """The task of an event that a request has brought."""
+    def arrived(self, request: WebhookRequest) -> contextvars.Context:
+        """The context of the turns of events that a request has brought."""
         context = contextvars.copy_context()
         context.run(self.observers.tell, "request_arrived", request)
-        return asyncio.get_running_loop().create_task(handling, context=context)
+        return context
 
 
 def _become_observed(turns: Turns, observers: Observers, prefix: str) -> None:

@@ -10,9 +10,12 @@ such a turn is met by handling the event again, here.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import math
 import random
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from barback.channels.answer import AnsweredEvent
@@ -44,6 +47,9 @@ SOON: Final = (1.0, 5.0)  # seconds, by chance, so that not all come again at on
 FIRST_PAUSE: Final = 0.5
 LONGEST_PAUSE: Final = 30.0
 GIVE_UP_AFTER: Final = 600.0  # seconds for which an event is handled again that nobody redelivers
+
+Begin = Callable[[], "asyncio.Future[Outcome]"]
+"""What has the bot handle an event, and may be called again."""
 
 Reply = tuple[WebhookAnswer, int | None]
 """An answer, and the seconds of its Retry-After."""
@@ -112,13 +118,15 @@ class Reception:
         """Hand all events to the bot, in order; those of different sessions run side by side."""
         if len(self._early) >= self._max_early:
             return _again(None)
-        kept = [len(events) > 1 or channel.comes_twice(event) for event in events]
+        batch = len(events) > 1
+        context = self._context(request)
+        begins = [
+            partial(self._begin, event, context, remember=batch or channel.comes_twice(event))
+            for event in events
+        ]
         # Tasks begin in the order they are made, and stand in line for their session with that.
         # They are not the request's: a platform that hangs up does not cut a turn short.
-        tasks = [
-            self._begin(event, request, remember=remember)
-            for event, remember in zip(events, kept, strict=True)
-        ]
+        tasks = [begin() for begin in begins]
         try:
             _, running = await asyncio.wait(tasks, timeout=channel.ack_within)
         except asyncio.CancelledError:
@@ -138,19 +146,22 @@ class Reception:
             # All of them come again, those that still run as well: each will be found handled.
             self._let_go_on(running)
             return worst
-        for event, task, remember in zip(events, tasks, kept, strict=True):
+        for event, task, begin in zip(events, tasks, begins, strict=True):
             if task in running:
-                self._answer_early(event, task, remember=remember)
+                self._answer_early(event, task, begin)
         return DONE, None
 
+    def _context(self, request: WebhookRequest) -> contextvars.Context | None:
+        """What turns of a request's events run in; None if that is what runs here."""
+        observation = self._bot._observation  # noqa: SLF001 - the bot's, and so ours
+        return None if observation is None else observation.arrived(request)
+
     def _begin(
-        self, event: Event, request: WebhookRequest, *, remember: bool
+        self, event: Event, context: contextvars.Context | None, *, remember: bool
     ) -> asyncio.Future[Outcome]:
         handling = self._bot.handle(event, remember=remember)
-        observation = self._bot._observation  # noqa: SLF001 - only who begins a task can tell it
-        if observation is None:
-            return asyncio.ensure_future(handling)
-        return observation.task(handling, request)
+        own = None if context is None else context.copy()
+        return asyncio.get_running_loop().create_task(handling, context=own)
 
     def _tell(self, hook: str, event: Event) -> None:
         observation = self._bot._observation  # noqa: SLF001 - the bot's, and so ours
@@ -179,19 +190,19 @@ class Reception:
 
     # Answers that go out before the turn is over.
 
-    def _answer_early(self, event: Event, task: asyncio.Future[Outcome], *, remember: bool) -> None:
+    def _answer_early(self, event: Event, task: asyncio.Future[Outcome], again: Begin) -> None:
         self._bot.early_answers += 1
         self._tell("answered_early", event)
         logger.warning(
             "%r takes longer than its platform waits: it is answered while its turn still runs.",
             event,
         )
-        going_on = asyncio.ensure_future(self._see_done(event, task, remember=remember))
+        going_on = asyncio.ensure_future(self._see_done(event, task, again))
         self._early.add(going_on)
         going_on.add_done_callback(self._early.discard)
 
     async def _see_done(
-        self, event: Event, task: asyncio.Future[Outcome], *, remember: bool
+        self, event: Event, task: asyncio.Future[Outcome], again: Begin
     ) -> None:
         """An event that the platform will not deliver again is handled until it is done."""
         loop = asyncio.get_running_loop()
@@ -211,7 +222,7 @@ class Reception:
             else:
                 return
             pause = min(pause * 2, LONGEST_PAUSE)
-            task = asyncio.ensure_future(self._bot.handle(event, remember=remember))
+            task = again()
 
     def _lose(self, event: Event, error: Exception) -> None:
         self._bot.lost_events += 1
