@@ -145,7 +145,7 @@ def test_a_style_that_is_loaded_from_another_host_is_found(tmp_path: Path) -> No
     assert len(links.broken_in_site(tmp_path)) == 1
 
 
-@pytest.mark.parametrize("drawing", ["turn.svg", "architecture.svg"])
+@pytest.mark.parametrize("drawing", ["turn.svg", "architecture.svg", "dashboard.svg"])
 def test_a_drawing_tells_what_it_shows_and_has_two_sets_of_colours(drawing: str) -> None:
     text = (ROOT / "docs" / drawing).read_text()
     named = re.search(r'role="img" aria-labelledby="([\w-]+) ([\w-]+)"', text)

@@ -112,6 +112,13 @@ async def test_values_that_the_dashboard_names_are_those_there_are() -> None:
         assert set(values.split("|")) <= set(get_args(Settled))
 
 
+def test_the_picture_is_of_this_dashboard() -> None:
+    picture = DASHBOARD.parents[1].joinpath("dashboard.svg").read_text()
+    shown = re.findall(r'class="(?:title|row)"[^>]*>([^<]*)<', picture)
+    titles = [panel["title"] for panel in json.loads(DASHBOARD.read_text())["panels"]]
+    assert sorted(shown) == sorted(["barback", *titles])
+
+
 def test_panels_have_places_of_their_own_and_say_what_they_show() -> None:
     panels = json.loads(DASHBOARD.read_text())["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
