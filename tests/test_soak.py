@@ -13,12 +13,16 @@ from tests.soak import DOCUMENT, MARKS, SOAKS, Curve, soak, soaked
 from tests.soak_worker import Sample
 
 
-@pytest.mark.timeout(900)
-def test_a_million_turns_of_many_people_leave_no_more_than_a_hundred_thousand_did(
+@pytest.mark.timeout(300)
+def test_many_turns_of_many_people_leave_no_more_than_a_tenth_of_them_did(
     record_property: Any,
 ) -> None:
-    """The memory store holds 10,000 sessions by then; nothing else may grow."""
-    curve = soak(msgspec.structs.replace(SOAKS["memory"], url="memory://"), within=880)
+    """The memory store holds 10,000 sessions by then; nothing else may grow.
+
+    `python3 dev.py soak` does the same with a million turns, for the document.
+    """
+    few = msgspec.structs.replace(SOAKS["memory"], url="memory://", turns=200_000, people=100_000)
+    curve = soak(few, within=280)
     record_property("curve", str(curve))
     curve.check()
 
