@@ -27,6 +27,7 @@ CHAPTERS: dict[str, list[str | tuple[str, str]]] = {
         "docs/stores.md",
         "docs/routing.md",
         "docs/speaking.md",
+        "docs/playground.md",
         "docs/testing.md",
         "docs/web.md",
         "docs/deployment.md",
