@@ -170,7 +170,8 @@ def moved(text: str, link: str, *, document: str, pages: set[str], root: Path) -
         here = PurePosixPath(place_of(document)).parent
         return f"{text}({relpath(place_of(target), here)}{hash_}{anchor})"
     if target.startswith("docs/") and (root / target).is_file():
-        return f"{text}({link})"  # what is beside the documents is so on the site too
+        here = PurePosixPath(place_of(document)).parent
+        return f"{text}({relpath(target.removeprefix('docs/'), here)}{hash_}{anchor})"
     return text[1:-1]
 
 
