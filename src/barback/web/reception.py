@@ -201,9 +201,7 @@ class Reception:
         self._early.add(going_on)
         going_on.add_done_callback(self._early.discard)
 
-    async def _see_done(
-        self, event: Event, task: asyncio.Future[Outcome], again: Begin
-    ) -> None:
+    async def _see_done(self, event: Event, task: asyncio.Future[Outcome], again: Begin) -> None:
         """An event that the platform will not deliver again is handled until it is done."""
         loop = asyncio.get_running_loop()
         give_up_at = loop.time() + GIVE_UP_AFTER
