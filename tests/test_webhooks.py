@@ -59,7 +59,7 @@ async def test_whoever_sends_such_requests_does_not_fill_the_log(
         for _ in range(50):
             await world.post(signed="wrong")
         assert caplog.text.count("was refused") == 1
-        monkeypatch.setattr("barback.web.complaints.EVERY", 0.0)
+        monkeypatch.setattr("barback.complaints.EVERY", 0.0)
         await world.post(signed="wrong")
         assert "So it was with 49 others" in caplog.text
 

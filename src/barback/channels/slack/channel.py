@@ -29,6 +29,7 @@ from barback.channels.slack.interactions import command_of, interaction_of
 from barback.channels.slack.markup import escaped
 from barback.channels.slack.place import Place
 from barback.channels.texts import parts_of
+from barback.channels.unfit import made
 from barback.channels.webhook import WebhookAnswer, WebhookChannel, WebhookRequest
 from barback.errors import (
     CannotSend,
@@ -158,19 +159,22 @@ class SlackChannel(WebhookChannel):
 
     def events(self, request: WebhookRequest) -> Sequence[Event]:
         """The one event of a request; nothing, if the bot did that itself."""
+        event = made(self.name, self._event_of, request)
+        return () if event is None else (event,)
+
+    def _event_of(self, request: WebhookRequest) -> Event | None:
         if not _is_form(request):
-            event = event_of(
+            return event_of(
                 _object(request), channel=self.name, own_ids=self._own_ids, by_team=self._by_team
             )
-            return () if event is None else (event,)
         form = _form(request)
         if "payload" in form:
             inside = msgspec.structs.replace(request, body=form["payload"].encode())
-            return (interaction_of(_object(inside), channel=self.name, by_team=self._by_team),)
+            return interaction_of(_object(inside), channel=self.name, by_team=self._by_team)
         if "command" in form:
-            return (command_of(form, channel=self.name, by_team=self._by_team),)
+            return command_of(form, channel=self.name, by_team=self._by_team)
         if form.get("ssl_check") == "1":
-            return ()
+            return None
         message = "What came is a form that is neither an interaction nor a command."
         raise WebhookMalformed(message)
 

@@ -19,6 +19,7 @@ from barback.channels.telegram.client import LONGEST, OFFICIAL, TelegramClient
 from barback.channels.telegram.place import Place
 from barback.channels.telegram.updates import event_of
 from barback.channels.texts import parts_of
+from barback.channels.unfit import made
 from barback.channels.webhook import WebhookChannel, WebhookRequest
 from barback.errors import CannotSend, ConfigurationError
 
@@ -121,7 +122,7 @@ class TelegramChannel(WebhookChannel, ServingChannel):
 
     def event_of(self, update: Any) -> Event | None:
         """The event that an update is; None for what the bot itself has done."""
-        return event_of(update, channel=self.name, own_id=self._own_id)
+        return made(self.name, event_of, update, channel=self.name, own_id=self._own_id)
 
     async def set_webhook(self, url: str, **params: Any) -> None:
         """Tell Telegram where the webhook is, and its secret; `params` as `setWebhook` has them."""

@@ -19,6 +19,7 @@ from barback.channels.answer import AnsweredEvent
 from barback.channels.opening import variable
 from barback.channels.signing import refuse_unless_equal
 from barback.channels.texts import parts_of
+from barback.channels.unfit import made
 from barback.channels.viber.callbacks import event_of
 from barback.channels.viber.client import INVALID_URL, LONGEST, NAME, OFFICIAL, ViberClient
 from barback.channels.viber.place import Place
@@ -141,7 +142,7 @@ class ViberChannel(WebhookChannel):
 
     def events(self, request: WebhookRequest) -> Sequence[Event]:
         """The one event of a request; none, if Viber only tries the webhook."""
-        event = event_of(request.json(), channel=self.name)
+        event = made(self.name, event_of, request.json(), channel=self.name)
         return () if event is None else (event,)
 
     async def set_webhook(self, url: str, **params: Any) -> None:
