@@ -49,14 +49,16 @@ class FakeWhatsApp(FakeMeta):
 
     def channel(self, **options: Any) -> WhatsAppChannel:
         """A channel that calls this instead of WhatsApp."""
-        told = {"phone_number_id": self.number, "app_secret": self.app_secret, "server": self.url}
-        return WhatsAppChannel(self.token, **{**told, **options})
+        own = {"phone_number_id": self.number, "waba_id": self.account}
+        told = {**own, "app_secret": self.app_secret, "server": self.url, **options}
+        return WhatsAppChannel(self.token, **told)
 
     def environment(self) -> dict[str, str]:
         """See `FakePlatform.environment`."""
         return {
             "WHATSAPP_TOKEN": self.token,
             "WHATSAPP_PHONE_NUMBER_ID": self.number,
+            "WHATSAPP_WABA_ID": self.account,
             "WHATSAPP_APP_SECRET": self.app_secret,
             "WHATSAPP_SERVER": self.url,
         }

@@ -66,6 +66,7 @@ class MessengerChannel(MetaChannel):
     # 300 of each page, says Meta. Some are left for answers.
     sends_per_second = 250.0
     subject = "page"
+    variables = "MESSENGER"
     client: MessengerClient
 
     def __init__(  # noqa: PLR0913 - each may be left out
