@@ -17,10 +17,11 @@ from barback.channels.slack import SlackChannel, escaped
 from barback.channels.slack.client import RESPONSE, UPLOAD
 from barback.channels.slack.markup import unescaped
 from barback.testing.forms import parts_of_form
+from barback.testing.methods import SLACK
 from barback.testing.platform import Call, Delivery, FakePlatform
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 __all__ = ["FakeSlack", "slack_error"]
 
@@ -50,6 +51,7 @@ class FakeSlack(FakePlatform):
     - `token`, `signing_secret`: the bot's; `channel()` makes a channel that knows them, and where
       this is.
     - `team`, `app`, `bot`: the ids of the workspace, the app and the bot's user.
+    - `also`: names of methods that this does not know yet: they are answered as done.
     - `absent`: ids of channels that the bot is not in.
 
     People are U…, channels C…, and the private talk with U42 is D42.
@@ -61,9 +63,15 @@ class FakeSlack(FakePlatform):
     bot_id = "BBOT"
 
     def __init__(
-        self, *, token: str = TOKEN, signing_secret: str = SECRET, webhook: str | None = None
+        self,
+        *,
+        token: str = TOKEN,
+        signing_secret: str = SECRET,
+        webhook: str | None = None,
+        also: Iterable[str] = (),
     ) -> None:
         super().__init__(webhook)
+        self._methods = frozenset({*SLACK, *also})
         self.token = token
         self.signing_secret = signing_secret
         self.absent: set[str] = set()
@@ -259,6 +267,8 @@ class FakeSlack(FakePlatform):
         if call.method == UPLOAD:
             wanted = self._uploads.get(request.url.rpartition("/")[2])
             return HttpAnswer(200 if wanted == len(request.body) else 400, {}, b"OK")
+        if call.method not in self._methods:
+            return slack_error("unknown_method", req_method=call.method)
         given = request.headers.get("authorization")
         if given != f"Bearer {self.token}":
             return slack_error("not_authed" if given is None else "invalid_auth")

@@ -15,10 +15,11 @@ from barback.channels.telegram import TelegramChannel
 from barback.channels.telegram.client import LONGEST
 from barback.channels.texts import units
 from barback.testing.forms import parts_of_form
+from barback.testing.methods import TELEGRAM
 from barback.testing.platform import Call, Delivery, FakePlatform
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 __all__ = ["FakeTelegram", "telegram_error"]
 
@@ -26,6 +27,22 @@ TOKEN: Final = "123456:a-token-that-is-no-secret"  # noqa: S105 - it opens nothi
 CHAT: Final = re.compile(r"-?\d{1,20}|@[A-Za-z]\w{3,31}", re.ASCII)
 """What a chat is called: its number, or its public name."""
 PUBLIC: Final = -1000000000001  # of all that are called by a name
+LONGEST_CAPTION: Final = 1024
+"""UTF-16 code units: https://core.telegram.org/bots/api#sendphoto."""
+MEDIA: Final = {
+    f"send{kind}": name
+    for kind, name in {
+        "Animation": "animation",
+        "Audio": "audio",
+        "Document": "document",
+        "Photo": "photo",
+        "Sticker": "sticker",
+        "Video": "video",
+        "VideoNote": "video_note",
+        "Voice": "voice",
+    }.items()
+}
+"""Methods that send a file, and the parameter that it is."""
 LONGEST_POLL: Final = 0.05  # seconds that a test waits for updates, whatever it is asked for
 
 numbers = itertools.count(1)  # of updates and messages, for all fakes of a process
@@ -44,14 +61,21 @@ class FakeTelegram(FakePlatform):
 
     - `token`: the bot's; `channel()` makes a channel that knows it, and where this is.
     - `webhook`, `secret`: as `setWebhook` sets them. A bot may do that itself.
+    - `also`: names of methods that this does not know yet: they are answered as done.
 
     People and chats are numbers, as Telegram has them: a person's are above zero, a group's below.
     """
 
     def __init__(
-        self, *, token: str = TOKEN, webhook: str | None = None, secret: str | None = None
+        self,
+        *,
+        token: str = TOKEN,
+        webhook: str | None = None,
+        secret: str | None = None,
+        also: Iterable[str] = (),
     ) -> None:
         super().__init__(webhook)
+        self._methods = {name.lower(): name for name in (*TELEGRAM, *also)}
         self.token = token
         self.secret = secret
         self.waiting: list[dict[str, Any]] = []
@@ -135,7 +159,8 @@ class FakeTelegram(FakePlatform):
 
     def read(self, request: HttpRequest) -> Call:
         """See `FakePlatform.read`."""
-        method = request.url.rpartition("/")[2]
+        asked = request.url.rpartition("/")[2]
+        method = self._methods.get(asked.lower(), asked)  # Telegram takes them in any case
         kind = request.headers.get("content-type", "")
         if not kind.startswith("multipart/form-data"):
             return Call(method=method, params=msgspec.json.decode(request.body or b"{}"))
@@ -146,8 +171,12 @@ class FakeTelegram(FakePlatform):
         """See `FakePlatform.answer`."""
         if not request.url.startswith(f"/bot{self.token}/"):
             return telegram_error(401, "Unauthorized")
+        if call.method.lower() not in self._methods:
+            return telegram_error(404, "Not Found")
         special = self._specials().get(call.method)
         result = True if special is None else special(call.params)
+        if call.method in MEDIA:
+            result = self._send_file(call, MEDIA[call.method])
         if call.method == "getUpdates" and self.webhook is None:
             result = await self._updates(call.params)
         return result if isinstance(result, HttpAnswer) else _done(result)
@@ -177,16 +206,28 @@ class FakeTelegram(FakePlatform):
         }
 
     def _send_message(self, params: dict[str, Any]) -> Any:
-        text, chat = params.get("text", ""), params.get("chat_id", "")
-        if chat == "":
-            return telegram_error(400, "Bad Request: chat_id is empty")
-        if CHAT.fullmatch(str(chat)) is None:
-            return telegram_error(400, "Bad Request: chat not found")
+        text = params.get("text", "")
+        if (lost := _refused_chat(params)) is not None:
+            return lost
         if not isinstance(text, str) or not text.strip():
             return telegram_error(400, "Bad Request: message text is empty")
         if units(text) > LONGEST:
             return telegram_error(400, "Bad Request: message is too long")
-        where = PUBLIC if str(chat).startswith("@") else int(chat)
+        return self._sent(params)
+
+    def _send_file(self, call: Call, name: str) -> Any:
+        if (lost := _refused_chat(call.params)) is not None:
+            return lost
+        if not call.params.get(name) and name not in call.files:
+            words = name.replace("_", " ")
+            return telegram_error(400, f"Bad Request: there is no {words} in the request")
+        if units(str(call.params.get("caption") or "")) > LONGEST_CAPTION:
+            return telegram_error(400, "Bad Request: message caption is too long")
+        return self._sent(call.params)
+
+    def _sent(self, params: dict[str, Any]) -> dict[str, Any]:
+        chat = str(params["chat_id"])
+        where = PUBLIC if chat.startswith("@") else int(chat)
         return self.message(user=int(self.token.partition(":")[0]), chat=where)
 
     def _set_webhook(self, params: dict[str, Any]) -> bool:
@@ -204,6 +245,16 @@ class FakeTelegram(FakePlatform):
         if not self.waiting:
             await asyncio.sleep(min(params.get("timeout", 0), LONGEST_POLL))
         return self.waiting[: params.get("limit", 100)]
+
+
+def _refused_chat(params: dict[str, Any]) -> HttpAnswer | None:
+    """What is said of a chat that there is not; None if there is one."""
+    chat = params.get("chat_id", "")
+    if chat == "":
+        return telegram_error(400, "Bad Request: chat_id is empty")
+    if CHAT.fullmatch(str(chat)) is None:
+        return telegram_error(400, "Bad Request: chat not found")
+    return None
 
 
 def _done(result: Any) -> HttpAnswer:
