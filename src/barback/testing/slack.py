@@ -14,7 +14,7 @@ import msgspec
 
 from barback.channels.http import HttpAnswer, HttpRequest
 from barback.channels.slack import SlackChannel, escaped
-from barback.channels.slack.client import RESPONSE, UPLOAD
+from barback.channels.slack.client import DOWNLOAD, RESPONSE, UPLOAD
 from barback.channels.slack.markup import unescaped
 from barback.testing.forms import parts_of_form
 from barback.testing.methods import SLACK
@@ -78,6 +78,7 @@ class FakeSlack(FakePlatform):
         self._triggers: dict[str, bool] = {}  # whether they are used up
         self._responses: dict[str, tuple[str, int]] = {}  # where they go, and how many are left
         self._uploads: dict[str, int] = {}
+        self._files: dict[str, bytes] = {}  # by their addresses
 
     def channel(self, **options: Any) -> SlackChannel:
         """A channel that calls this instead of Slack."""
@@ -219,6 +220,13 @@ class FakeSlack(FakePlatform):
             **more,
         }
 
+    def file(self, content: bytes, name: str = "cat.png") -> dict[str, Any]:
+        """A file of somebody's: `say("Tom", subtype="file_share", files=[fake.file(b"…")])`."""
+        own = f"F{next(numbers)}"
+        path = f"/files-pri/{self.team}-{own}/{name}"
+        self._files[path] = content
+        return {"id": own, "name": name, "size": len(content), "url_private": self.url + path}
+
     def talk(self, user: str) -> str:
         """The private talk with a person."""
         return f"D{user[1:]}"
@@ -248,6 +256,8 @@ class FakeSlack(FakePlatform):
     def read(self, request: HttpRequest) -> Call:
         """See `FakePlatform.read`."""
         kind = request.headers.get("content-type", "")
+        if request.url.startswith("/files-pri/"):
+            return Call(method=DOWNLOAD, params={"url": request.url})
         if not request.url.startswith("/api/"):
             method = UPLOAD if request.url.startswith("/upload/") else RESPONSE
             given = msgspec.json.decode(request.body) if kind == JSON["content-type"] else {}
@@ -267,6 +277,8 @@ class FakeSlack(FakePlatform):
         if call.method == UPLOAD:
             wanted = self._uploads.get(request.url.rpartition("/")[2])
             return HttpAnswer(200 if wanted == len(request.body) else 400, {}, b"OK")
+        if call.method == DOWNLOAD:
+            return self._download(request)
         if call.method not in self._methods:
             return slack_error("unknown_method", req_method=call.method)
         given = request.headers.get("authorization")
@@ -331,6 +343,13 @@ class FakeSlack(FakePlatform):
             return HttpAnswer(404, {}, b"used_url")
         self._responses[params["url"]] = (where, left - 1)
         return HttpAnswer(200, {}, b"ok")
+
+    def _download(self, request: HttpRequest) -> HttpAnswer:
+        if request.headers.get("authorization") != f"Bearer {self.token}":
+            return HttpAnswer(200, {"content-type": "text/html; charset=utf-8"}, b"<html>Sign in")
+        if request.url not in self._files:
+            return HttpAnswer(404, {"content-type": "text/html; charset=utf-8"}, b"<html>")
+        return HttpAnswer(200, {"content-type": "image/png"}, self._files[request.url])
 
     def _upload_url(self, params: dict[str, Any]) -> Any:
         if not params.get("filename") or not params.get("length", "").isdecimal():

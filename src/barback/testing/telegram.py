@@ -12,7 +12,7 @@ import msgspec
 
 from barback.channels.http import HttpAnswer, HttpRequest
 from barback.channels.telegram import TelegramChannel
-from barback.channels.telegram.client import LONGEST
+from barback.channels.telegram.client import FILE, LONGEST
 from barback.channels.texts import units
 from barback.testing.forms import parts_of_form
 from barback.testing.methods import TELEGRAM
@@ -43,6 +43,8 @@ MEDIA: Final = {
     }.items()
 }
 """Methods that send a file, and the parameter that it is."""
+LARGEST_FILE: Final = 20 * 1024 * 1024
+"""Bytes of a file that may be fetched: https://core.telegram.org/bots/api#getfile."""
 LONGEST_POLL: Final = 0.05  # seconds that a test waits for updates, whatever it is asked for
 
 numbers = itertools.count(1)  # of updates and messages, for all fakes of a process
@@ -63,6 +65,8 @@ class FakeTelegram(FakePlatform):
     - `webhook`, `secret`: as `setWebhook` sets them. A bot may do that itself.
     - `also`: names of methods that this does not know yet: they are answered as done.
 
+    `files` are what people have sent, by file_id: put some there, and into a message of theirs.
+
     People and chats are numbers, as Telegram has them: a person's are above zero, a group's below.
     """
 
@@ -78,6 +82,7 @@ class FakeTelegram(FakePlatform):
         self._methods = {name.lower(): name for name in (*TELEGRAM, *also)}
         self.token = token
         self.secret = secret
+        self.files: dict[str, bytes] = {}
         self.waiting: list[dict[str, Any]] = []
         """Updates for a bot that polls, which it has not confirmed yet."""
 
@@ -159,6 +164,8 @@ class FakeTelegram(FakePlatform):
 
     def read(self, request: HttpRequest) -> Call:
         """See `FakePlatform.read`."""
+        if request.url.startswith("/file/"):
+            return Call(method=FILE, params={"path": request.url.split("/", 3)[-1]})
         asked = request.url.rpartition("/")[2]
         method = self._methods.get(asked.lower(), asked)  # Telegram takes them in any case
         kind = request.headers.get("content-type", "")
@@ -169,6 +176,8 @@ class FakeTelegram(FakePlatform):
 
     async def answer(self, call: Call, request: HttpRequest) -> HttpAnswer:
         """See `FakePlatform.answer`."""
+        if call.method == FILE:
+            return self._file(call.params["path"], request.url)
         if not request.url.startswith(f"/bot{self.token}/"):
             return telegram_error(401, "Unauthorized")
         if call.method.lower() not in self._methods:
@@ -193,6 +202,7 @@ class FakeTelegram(FakePlatform):
         return {
             "sendMessage": self._send_message,
             "getMe": lambda _: {**self.person(int(self.token.partition(":")[0])), "is_bot": True},
+            "getFile": self._get_file,
             "setWebhook": self._set_webhook,
             "deleteWebhook": self._delete_webhook,
             "getWebhookInfo": lambda _: {
@@ -229,6 +239,22 @@ class FakeTelegram(FakePlatform):
         chat = str(params["chat_id"])
         where = PUBLIC if chat.startswith("@") else int(chat)
         return self.message(user=int(self.token.partition(":")[0]), chat=where)
+
+    def _get_file(self, params: dict[str, Any]) -> Any:
+        own = str(params.get("file_id", ""))
+        if own not in self.files:
+            return telegram_error(400, "Bad Request: invalid file_id")
+        size = len(self.files[own])
+        if size > LARGEST_FILE:
+            return telegram_error(400, "Bad Request: file is too big")
+        path = {"file_size": size, "file_path": f"documents/{own}"}
+        return {"file_id": own, "file_unique_id": own, **path}
+
+    def _file(self, path: str, url: str) -> HttpAnswer:
+        own = path.rpartition("/")[2]
+        if url != f"/file/bot{self.token}/documents/{own}" or own not in self.files:
+            return telegram_error(404, "Not Found")
+        return HttpAnswer(200, {"content-type": "application/octet-stream"}, self.files[own])
 
     def _set_webhook(self, params: dict[str, Any]) -> bool:
         self.webhook, self.secret = params["url"] or None, params.get("secret_token")

@@ -15,7 +15,7 @@ import msgspec
 
 from barback.channels.client import TOO_MANY, PlatformClient
 from barback.channels.fields import camel, text_in
-from barback.channels.http import HttpAnswer, HttpRequest, is_address
+from barback.channels.http import LONGEST_ANSWER, LONGEST_FILE, HttpAnswer, HttpRequest, is_address
 from barback.channels.line.operations import Operation, operation
 from barback.channels.multipart import InputFile, multipart
 from barback.errors import ChannelError, ChannelUnreachable, ConfigurationError
@@ -126,7 +126,8 @@ class LineClient(PlatformClient):
             headers["content-type"] = kind
         is_file = "data" in asked.marks
         address = f"{self._data_server if is_file else self._server}{path}{query}"
-        return self.new_request(address, body, headers, method=asked.verb, is_file=is_file)
+        longest = LONGEST_FILE if is_file else LONGEST_ANSWER
+        return self.new_request(address, body, headers, method=asked.verb, longest=longest)
 
     def result(self, method: str, answer: HttpAnswer) -> Any:
         """See `PlatformClient.result`."""

@@ -18,7 +18,7 @@ import msgspec
 
 from barback.channels.client import PlatformClient
 from barback.channels.fields import Json, object_in, objects_in, text_in
-from barback.channels.http import HttpAnswer, HttpRequest, is_address
+from barback.channels.http import LONGEST_FILE, HttpAnswer, HttpRequest, is_address
 from barback.channels.multipart import InputFile, multipart
 from barback.errors import ChannelError, ConfigurationError
 
@@ -193,7 +193,7 @@ class GraphClient(PlatformClient):
             message = "Only files that rest with Meta can be fetched: no other host gets the token."
             raise ConfigurationError(message)
         headers = {"authorization": f"Bearer {self._token}"}
-        return self.new_request(url, b"", headers, method="GET", is_file=True)
+        return self.new_request(url, b"", headers, method="GET", longest=LONGEST_FILE)
 
     def _token_of(self, path: str) -> str:
         return self._tokens.get(path.split("/", 2)[1], self._token)
