@@ -54,7 +54,8 @@ class FakeSlack(FakePlatform):
     - `also`: names of methods that this does not know yet: they are answered as done.
     - `absent`: ids of channels that the bot is not in.
 
-    People are U…, channels C…, and the private talk with U42 is D42.
+    People are U…, channels C…, and the private talk with U42 is D42. A thread is one where somebody
+    has said something, or the bot has; or `thread` makes it.
     """
 
     team = "T1"
@@ -78,6 +79,7 @@ class FakeSlack(FakePlatform):
         self._triggers: dict[str, bool] = {}  # whether they are used up
         self._responses: dict[str, tuple[str, int]] = {}  # where they go, and how many are left
         self._uploads: dict[str, int] = {}
+        self._messages: set[tuple[str, str]] = set()  # where, and when: a thread may be under each
         self._files: dict[str, bytes] = {}  # by their addresses
 
     def channel(self, **options: Any) -> SlackChannel:
@@ -207,6 +209,7 @@ class FakeSlack(FakePlatform):
         """A message: of a person, in private or in a channel, with further fields."""
         where = self.talk(user) if channel is None else channel
         ts = self.ts()
+        self._messages |= {(where, ts), (where, thread or ts)}
         return {
             "type": "message",
             "user": user,
@@ -226,6 +229,12 @@ class FakeSlack(FakePlatform):
         path = f"/files-pri/{self.team}-{own}/{name}"
         self._files[path] = content
         return {"id": own, "name": name, "size": len(content), "url_private": self.url + path}
+
+    def thread(self, channel: str, ts: str | None = None) -> str:
+        """A thread that somebody has begun in a channel, or in private ("D42"): its `ts`."""
+        begun = ts or self.ts()
+        self._messages.add((channel, begun))
+        return begun
 
     def talk(self, user: str) -> str:
         """The private talk with a person."""
@@ -321,14 +330,15 @@ class FakeSlack(FakePlatform):
             return slack_error("channel_not_found")
         if where in self.absent:
             return slack_error("not_in_channel")
-        if thread is not None and TS.fullmatch(thread) is None:
-            return slack_error("invalid_thread_ts")
+        talk = self.talk(where) if where.startswith(("U", "W")) else where
+        if thread is not None and (talk, thread) not in self._messages:
+            return slack_error("thread_not_found" if TS.fullmatch(thread) else "invalid_thread_ts")
         text = params.get("text", "")
         if not (text.strip() or params.get("blocks") or params.get("attachments")):
             return slack_error("no_text")
         if len(text) > LONGEST:  # Slack would cut it off
             return slack_error("msg_too_long")
-        return {"channel": where, "ts": self.ts()}
+        return {"channel": where, "ts": self.thread(talk)}
 
     def _post_ephemeral(self, params: dict[str, Any]) -> Any:
         if not params.get("user"):
