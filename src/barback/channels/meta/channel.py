@@ -77,14 +77,6 @@ class MetaChannel(WebhookChannel):
         self._verify_token = verify_token or _token_of(self._key)
         self._app_id = app_id
 
-    async def start(self) -> None:
-        """Make the client ready. Raises `MissingExtra`."""
-        self.client.open()
-
-    async def stop(self) -> None:
-        """Close the client's connections."""
-        await self.client.close()
-
     # The webhook.
 
     def verify(self, request: WebhookRequest) -> None:

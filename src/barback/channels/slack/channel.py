@@ -118,14 +118,6 @@ class SlackChannel(WebhookChannel):
         secret = variable(environ, "SLACK_SIGNING_SECRET", "what Slack shows at Basic Information")
         return cls(token, secret, server=environ.get("SLACK_SERVER") or OFFICIAL)
 
-    async def start(self) -> None:
-        """Make the client ready. Raises `MissingExtra`."""
-        self.client.open()
-
-    async def stop(self) -> None:
-        """Close the client's connections."""
-        await self.client.close()
-
     # The webhook.
 
     def verify(self, request: WebhookRequest) -> None:
@@ -277,15 +269,7 @@ class SlackChannel(WebhookChannel):
         return None if place is None else str(place)
 
     def _place(self, context: Context[Any]) -> Place:
-        address = context.address
-        if address is None:
-            message = (
-                f"Nothing tells where on Slack session {context.session.id!r} is: it keeps no "
-                f"address, and its key is no person's and no channel's. Send with context.client, "
-                f"and a channel."
-            )
-            raise CannotSend(message, session_id=context.session.id)
-        return Place.of(address)
+        return Place.of(self.address_in(context, "a channel"))
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"

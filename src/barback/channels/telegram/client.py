@@ -11,6 +11,7 @@ import msgspec
 from barback.channels.client import MOST_BYTES, PlatformClient
 from barback.channels.http import HttpAnswer, HttpRequest, is_address
 from barback.channels.multipart import InputFile, multipart
+from barback.channels.texts import shown
 from barback.errors import ChannelError, ConfigurationError
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ LONGEST: Final = 4096
 FILE: Final = "GET file"
 """What is asked for by a path, rather than by a method's name."""
 TOKEN: Final = re.compile(r"\d{1,20}:[A-Za-z0-9_-]{1,128}")
-QUOTED: Final = re.compile(r'"[^"]*"')
 
 
 class Refusal(msgspec.Struct):
@@ -140,8 +140,7 @@ class TelegramClient(PlatformClient):
             method,
             answer,
             code=told.error_code,
-            # A quotation may be of what people said.
-            description=QUOTED.sub('"…"', told.description).replace(self._secret, "***")[:200],
+            description=shown(told.description, self._secret),
             retry_after=wait if isinstance(wait, (int, float)) else None,
             parameters=told.parameters,
         )

@@ -124,14 +124,6 @@ class ViberChannel(WebhookChannel):
             server=environ.get("VIBER_SERVER") or OFFICIAL,
         )
 
-    async def start(self) -> None:
-        """Make the client ready. Raises `MissingExtra`."""
-        self.client.open()
-
-    async def stop(self) -> None:
-        """Close the client's connections."""
-        await self.client.close()
-
     # The webhook.
 
     def verify(self, request: WebhookRequest) -> None:
@@ -212,13 +204,7 @@ class ViberChannel(WebhookChannel):
         return {}
 
     def _receiver(self, context: Context[Any]) -> dict[str, str]:
-        if context.address is None:
-            message = (
-                f"Nothing tells who on Viber session {context.session.id!r} is: it keeps no "
-                f"address, and its key is no person's. Send with context.client, and a receiver."
-            )
-            raise CannotSend(message, session_id=context.session.id)
-        return Place.of(context.address).params
+        return Place.of(self.address_in(context, "a receiver")).params
 
     def _one_message_only(self, context: Context[Any]) -> CannotSend:
         message = (

@@ -19,7 +19,7 @@ from barback.channels.texts import parts_of
 from barback.channels.whatsapp.client import LONGEST, WhatsAppClient
 from barback.channels.whatsapp.place import Place
 from barback.channels.whatsapp.updates import IdentifyBy, events_of
-from barback.errors import CannotSend, ConfigurationError
+from barback.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -222,11 +222,4 @@ class WhatsAppChannel(MetaChannel):
         return await self.send_message(context, **{"type": kind, kind: content})
 
     def _place(self, context: Context[Any]) -> Place:
-        address = context.address
-        if address is None:
-            message = (
-                f"Nothing tells who on WhatsApp session {context.session.id!r} is: it keeps no "
-                f"address, and its key is no phone number. Send with context.client, and to=…"
-            )
-            raise CannotSend(message, session_id=context.session.id)
-        return Place.of(address)
+        return Place.of(self.address_in(context, "to=…"))
