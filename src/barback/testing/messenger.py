@@ -25,7 +25,8 @@ class FakeMessenger(FakeMeta):
     """Messenger on 127.0.0.1: it posts signed webhooks, and is called as the Send API is.
 
     - `page`: the page that people talk to. `token`, `app_id`, `app_secret`: see `FakeMeta`.
-    - `silent`: people who have not written for 24 hours: nothing can be said to them without a tag.
+    - `silent`: people who have not written for so long that nothing can be said to them without a
+      tag: Meta's policy says how long that is, mostly 24 hours.
 
     People are texts of digits, as Messenger has them.
     """
