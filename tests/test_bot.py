@@ -485,6 +485,37 @@ async def test_the_record_knows_whose_session_it_is() -> None:
         assert store._records["test:pub/"].users == ("tim", "ann")
 
 
+@pytest.mark.parametrize(
+    ("kind", "is_talk"),
+    [
+        ("message", True),
+        ("payload", True),
+        ("command", False),
+        ("edited_message", False),
+        ("message_changed", False),
+        ("inline_query", False),
+        ("pre_checkout_query", False),
+    ],
+)
+async def test_an_event_is_a_text_or_a_payload_where_routes_find_one(
+    kind: str, *, is_talk: bool
+) -> None:
+    for part in ("text", "payload"):
+        bot = Bot()
+        found: list[bool] = []
+
+        async def note(_: Context[Any], found: list[bool] = found) -> None:
+            found.append(True)
+
+        (bot.on_text() if part == "text" else bot.on_payload())(note)
+        told = Event(channel="test", kind=kind, user=User("tim"), **{part: "tea"})
+        async with bot:
+            await bot.handle(told)
+        expected = (is_talk and part == "text", is_talk and part == "payload")
+        assert (told.is_text, told.is_payload) == expected
+        assert bool(found) is is_talk
+
+
 def test_an_event_says_what_it_is() -> None:
     said = Event(channel="test", text="", user=User("tim"))
     pressed = Event(channel="test", payload="BUY", raw={"id": 5})

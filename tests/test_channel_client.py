@@ -358,3 +358,42 @@ async def test_after_it_was_closed_it_connects_anew() -> None:
         await client.get_me()
         await client.close()
         await client.get_me()
+
+
+# Files that people have sent.
+
+
+async def test_a_file_is_fetched_by_its_id_or_its_path() -> None:
+    async with asking() as (telegram, client):
+        telegram.files["F1"] = b"a picture"
+        assert await client.download("F1") == b"a picture"
+        told = await client.get_file(file_id="F1")
+        assert await client.download(told["file_path"]) == b"a picture"
+
+
+async def test_a_file_that_is_too_long_is_not_fetched() -> None:
+    async with asking() as (telegram, client):
+        telegram.files["F1"] = b"x" * 1001
+        assert len(await client.download("F1", most=1001)) == 1001
+        with pytest.raises(ChannelError, match="longer than 1,000 bytes"):
+            await client.download("F1", most=1000)
+        telegram.files["F1"] = bytes(20 * 1024 * 1024 + 1)
+        with pytest.raises(ChannelError, match="file is too big"):
+            await client.download("F1")
+
+
+@pytest.mark.parametrize("file", ["F2", "documents/F2"])
+async def test_a_file_that_is_not_there_is_an_error_without_the_token(file: str) -> None:
+    async with asking() as (telegram, client):
+        with pytest.raises(ChannelError) as caught:
+            await client.download(file)
+        assert caught.value.code == (404 if "/" in file else 400)
+        assert telegram.token not in str(caught.value)
+
+
+@pytest.mark.parametrize("path", ["/var/lib/documents/F1", "documents/../../x"])
+async def test_a_path_on_a_disk_is_no_path_of_telegrams(path: str) -> None:
+    async with asking() as (telegram, client):
+        with pytest.raises(ConfigurationError, match="not on a disk"):
+            await client.download(path)
+        assert telegram.calls == []

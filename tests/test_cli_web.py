@@ -160,6 +160,30 @@ def test_what_cannot_be_done_is_said_in_a_sentence(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("channel", "missing"),
+    [
+        ("messenger", "MESSENGER_APP_SECRET"),
+        ("messenger", "MESSENGER_APP_ID"),
+        ("whatsapp", "WHATSAPP_APP_SECRET"),
+        ("whatsapp", "WHATSAPP_APP_ID"),
+        ("whatsapp", "WHATSAPP_WABA_ID"),
+    ],
+)
+def test_what_a_webhook_of_metas_cannot_be_set_without_is_named(
+    channel: str, missing: str, folder: Path
+) -> None:
+    names = {"TOKEN", "APP_SECRET", "APP_ID", "WABA_ID", "PHONE_NUMBER_ID"}
+    variables = {f"{channel.upper()}_{name}": "42" for name in names}
+    del variables[missing]
+    address = {f"{channel.upper()}_SERVER": "http://127.0.0.1:1"}
+    arguments = ("set", "shop:bare", "https://bot.example", "--channel", channel)
+    done = command("webhook", *arguments, cwd=folder, **variables, **address)
+    assert done.returncode == 2
+    assert missing in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_store_that_is_away_is_said_in_a_sentence_and_its_password_is_not(folder: Path) -> None:
     done = command("run", "shop:lost", cwd=folder)
     assert done.returncode == 1

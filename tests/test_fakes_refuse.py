@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
 from barback import ChannelError, ChannelUnreachable
+from barback.channels.messenger import MessengerClient
+from barback.channels.meta import GraphClient
+from barback.channels.slack.methods import method_of
+from barback.channels.whatsapp import WhatsAppClient
 from barback.testing import (
     FakeLine,
     FakeMessenger,
@@ -16,6 +21,8 @@ from barback.testing import (
     FakeViber,
     FakeWhatsApp,
 )
+from barback.testing.methods import NUMBER as NUMBERS
+from barback.testing.methods import PAGE, SLACK, WABA
 
 SOMEBODY = f"U{42:032x}"
 VIBER = {"receiver": "01234567890A=", "sender": {"name": "Bot"}}
@@ -70,6 +77,29 @@ REFUSED: dict[str, tuple[type[FakePlatform], str, dict[str, Any], Any]] = {
         {"to": "Tim", "type": "text", "text": {"body": "Hi"}},
         100,
     ),
+    "a method that is none": (FakeTelegram, "sendMesage", {"chat_id": 42, "text": "Hi"}, 404),
+    "a photo that is none": (FakeTelegram, "sendPhoto", {"chat_id": 42, "caption": "Tom"}, 400),
+    "a photo to nobody": (FakeTelegram, "sendPhoto", {"photo": "https://x.example/"}, 400),
+    "a caption that is too long": (
+        FakeTelegram,
+        "sendPhoto",
+        {"chat_id": 42, "photo": "https://x.example/", "caption": "x" * 1025},
+        400,
+    ),
+    "a misspelt method": (FakeSlack, "chat.postMesage", {"channel": "C1"}, "unknown_method"),
+    "a misspelt edge": (FakeMessenger, "POST /{page}/messagez", {**REPLY}, 2500),
+    "an edge with another verb": (FakeMessenger, "DELETE /{page}/messages", {}, 100),
+    "a profile that is posted": (FakeMessenger, "POST /{psid}", {"psid": "42"}, 100),
+    "a misspelt edge of a number": (FakeWhatsApp, "POST /{phone_number_id}/messagez", {}, 2500),
+    "an edge of a number with another verb": (
+        FakeWhatsApp,
+        "GET /{phone_number_id}/media",
+        {},
+        100,
+    ),
+    "a misspelt edge of an account": (FakeWhatsApp, "GET /{waba_id}/template", {}, 2500),
+    "a misspelt operation of LINE's": (FakeLine, "GET /v2/bot/infos", {}, 404),
+    "a misspelt method of Viber's": (FakeViber, "send_mesage", VIBER, 404),
     "a type that is none": (FakeViber, "send_message", {**VIBER, "type": "poem"}, 3),
     "a picture without one": (FakeViber, "send_message", {**VIBER, "type": "picture"}, 4),
 }
@@ -89,6 +119,42 @@ async def test_what_a_platform_refuses_is_refused(what: str) -> None:
             await channel.stop()
     assert not isinstance(caught.value, ChannelUnreachable)
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("fake_of", "method", "params"),
+    [
+        (FakeTelegram, "sendHologram", {"chat_id": 42}),
+        (FakeSlack, "chat.postHologram", {"channel": "C1"}),
+        (FakeMessenger, "POST /{page}/holograms", {}),
+        (FakeWhatsApp, "POST /{phone_number_id}/holograms", {}),
+    ],
+)
+async def test_a_fake_can_be_told_what_is_newer_than_it(
+    fake_of: Any, method: str, params: dict[str, Any]
+) -> None:
+    async with fake_of(also=[method]) as fake:
+        channel = fake.channel()
+        try:
+            assert await channel.client.call(method, **params)
+        finally:
+            await channel.stop()
+        assert len(fake.calls) == 1
+
+
+@pytest.mark.parametrize("client", [MessengerClient, WhatsAppClient])
+def test_the_fakes_know_all_operations_of_the_clients(client: type[GraphClient]) -> None:
+    known = {"page": PAGE, "phone_number_id": NUMBERS, "waba_id": WABA}
+    for call in client.operations.values():
+        verb, own, edge = re.fullmatch(r"(\w+) /\{(\w+)\}/?(.*)", call).groups()  # type: ignore[union-attr]
+        assert own not in known or known[own].take(verb, edge), call
+
+
+def test_all_methods_of_slack_have_a_name_in_python() -> None:
+    for method in SLACK:
+        name = re.sub(r"[A-Z]+", lambda found: f"_{found[0].lower()}", method).replace(".", "_")
+        name = name.replace("_urlexternal", "_url_external")
+        assert method_of(name) == method
 
 
 @pytest.mark.parametrize("chat", [42, "42", -100, "@news_of_today"], ids=repr)

@@ -25,7 +25,9 @@ class Client(GraphClient):
 
 @asynccontextmanager
 async def asking(**options: Any) -> AsyncIterator[tuple[FakeMessenger, Client]]:
-    async with FakeMessenger() as fake:
+    async with FakeMessenger(
+        also=[f"{verb} /{{id}}/things" for verb in ("POST", "DELETE")]
+    ) as fake:
         client = Client(
             fake.token, channel="messenger", app_secret=fake.app_secret, server=fake.url, **options
         )
@@ -76,7 +78,9 @@ async def test_the_version_is_in_the_address_and_the_token_is_not() -> None:
 
 
 async def test_a_token_that_was_stolen_proves_nothing() -> None:
-    async with FakeMessenger() as fake:
+    async with FakeMessenger(
+        also=[f"{verb} /{{id}}/things" for verb in ("POST", "DELETE")]
+    ) as fake:
         client = Client(fake.token, channel="x", app_secret="another", server=fake.url)  # noqa: S106
         with pytest.raises(ChannelError, match="appsecret_proof"):
             await client.call("GET /me")

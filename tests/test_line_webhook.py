@@ -129,5 +129,5 @@ def test_the_environment_tells_of_it() -> None:
     _, body, signature = SIGNED[1]
     channel.verify(request(body, signature))
     for missing in told:
-        with pytest.raises(ConfigurationError, match="LINE_CHANNEL_SECRET"):
+        with pytest.raises(ConfigurationError, match=missing):
             open_channel("line", {**told, missing: ""})

@@ -214,10 +214,23 @@ async def test_a_webhook_that_does_not_know_the_verify_token_is_not_set(
         assert (caught.value.code, fake.webhook) == (2200, None)
 
 
-@BOTH
-async def test_without_an_app_id_no_webhook_can_be_set(channel_of: Any) -> None:
-    with pytest.raises(ConfigurationError, match="app_id"):
-        await channel_of().set_webhook("https://bot.example")
+@FAKES
+async def test_without_an_app_id_no_webhook_can_be_set(
+    fake_of: Any, subject: str, path: str
+) -> None:
+    needed = rf"app_id=…, or the environment {path.upper()}_APP_ID\."
+    async with fake_of() as fake, served(fake) as channel:
+        with pytest.raises(ConfigurationError, match=needed):
+            await channel.set_webhook(f"http://bot/{path}")
+        assert fake.calls == []
+
+
+async def test_without_an_account_whatsapp_would_send_nothing_so_no_webhook_is_set() -> None:
+    needed = r"waba_id=…, or the environment WHATSAPP_WABA_ID\."
+    async with FakeWhatsApp() as fake, served(fake, app_id=APP_ID, waba_id=None) as channel:
+        with pytest.raises(ConfigurationError, match=needed):
+            await channel.set_webhook("http://bot/whatsapp")
+        assert fake.calls == []
 
 
 async def test_the_pages_and_the_account_are_subscribed_to() -> None:
@@ -225,10 +238,9 @@ async def test_the_pages_and_the_account_are_subscribed_to() -> None:
         await channel.set_webhook("http://bot/messenger")
         (call,) = fake.called("POST /me/subscribed_apps")
         assert call.params == {"subscribed_fields": "messages"}
-    async with FakeWhatsApp() as other:
-        async with served(other, app_id=APP_ID, waba_id=other.account) as channel:
-            await channel.set_webhook("http://bot/whatsapp")
-            assert len(other.called(f"POST /{other.account}/subscribed_apps")) == 1
+    async with FakeWhatsApp() as other, served(other, app_id=APP_ID) as channel:
+        await channel.set_webhook("http://bot/whatsapp")
+        assert len(other.called(f"POST /{other.account}/subscribed_apps")) == 1
 
 
 @FAKES

@@ -349,10 +349,34 @@ async def test_somebody_who_never_wrote_is_spoken_to_by_the_sessions_key(
 ) -> None:
     bot = nickname_bot()
     async with on_slack(bot) as slack:
+        for channel in ("C1", "D42"):
+            slack.thread(channel, "4.000001")
         async with bot.conversation(f"slack:{key}") as context:
             await context.send_message(text="Good morning")
         (call,) = slack.calls
         assert call.params == {**expected, "text": "Good morning"}
+
+
+async def test_who_uses_a_shortcut_in_the_talk_of_two_others_is_answered_in_private() -> None:
+    async def reply(context: Context[Any]) -> None:
+        await context.send_text("I have kept it.")
+
+    async with on_slack(replying(reply)) as slack:
+        thread = slack.thread("D7")
+        message = slack.message("Tea at 3?", user="U7", channel="D7", thread=thread)
+        await slack.interact("message_action", channel="D7", message=message, callback_id="keep")
+        assert slack.texts("U42") == ["I have kept it."]
+
+
+async def test_a_thread_of_another_channel_is_none_to_slack() -> None:
+    async with on_slack(nickname_bot()) as slack:
+        channel = slack.channel()
+        try:
+            to = {"channel": "C2", "thread_ts": slack.thread("C1")}
+            with pytest.raises(ChannelError, match="thread_not_found"):
+                await channel.client.chat_post_message(text="Hi", **to)
+        finally:
+            await channel.stop()
 
 
 async def test_an_address_that_is_kept_goes_before_the_key() -> None:

@@ -306,3 +306,60 @@ def test_what_is_no_token_is_refused_and_not_told(token: Any) -> None:
 def test_what_is_no_server_is_refused(server: str) -> None:
     with pytest.raises(ConfigurationError, match="begins with https"):
         SlackClient(TOKEN, server=server)
+
+
+# Files that people have sent.
+
+
+async def test_a_file_of_somebodys_is_fetched_with_the_token() -> None:
+    async with asking() as (slack, client):
+        file = slack.file(b"a picture")
+        assert await client.download(file["url_private"]) == b"a picture"
+        with pytest.raises(ChannelError, match="longer than 8 bytes"):
+            await client.download(file["url_private"], most=8)
+
+
+async def test_the_page_to_sign_in_at_is_no_file() -> None:
+    async with FakeSlack() as slack:
+        client = SlackClient("xoxb-another", server=f"{slack.url}/api")
+        try:
+            with pytest.raises(ChannelError, match="files:read"):
+                await client.download(slack.file(b"a picture")["url_private"])
+            slack.answer_next(HttpAnswer(302, {"location": "https://x.slack.com/"}, b""))
+            with pytest.raises(ChannelError, match="files:read"):
+                await client.download(slack.file(b"a picture")["url_private"])
+        finally:
+            await client.close()
+
+
+async def test_a_file_that_is_not_there_is_an_error() -> None:
+    async with asking() as (slack, client):
+        with pytest.raises(ChannelError) as caught:
+            await client.download(f"{slack.url}/files-pri/T1-F1/cat.png")
+        assert (caught.value.status, caught.value.description) == (404, "")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://files.slack.com.example/files-pri/T1-F1/cat.png",
+        "https://files.slack.com@example.com/files-pri/T1-F1/cat.png",
+        "https://files.slack.com:444/files-pri/T1-F1/cat.png",
+        "http://files.slack.com/files-pri/T1-F1/cat.png",
+        "https://slack.com/files-pri/T1-F1/cat.png",
+        "https://example.com/",
+        "files.slack.com",
+    ],
+)
+async def test_nobody_but_slack_is_shown_the_token(url: str) -> None:
+    for client in (SlackClient("xoxb-1"), SlackClient("xoxb-1", server="http://127.0.0.1:1/api")):
+        with pytest.raises(ConfigurationError, match="no other host gets the token"):
+            await client.download(url)
+
+
+async def test_a_file_is_asked_for_where_slack_has_it() -> None:
+    client = SlackClient({"T1": "xoxb-1"})
+    url = "https://files.slack.com/files-pri/T1-F1/cat.png"
+    request = await client.request("url_private", {"url": url, "workspace": "T1", "most": 5})
+    assert (request.method, request.url, request.longest) == ("GET", url, 5)
+    assert request.headers == {"authorization": "Bearer xoxb-1"}

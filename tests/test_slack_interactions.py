@@ -156,6 +156,13 @@ def test_a_shortcut_in_the_talk_of_two_others_is_answered_in_private() -> None:
     assert (event.conversation, event.address) == (None, "U42")
 
 
+def test_the_thread_of_a_talk_of_two_others_is_none_of_the_persons_own() -> None:
+    more = {"channel": {"id": "D7"}, "message": {**MESSAGE, "thread_ts": "4.000001"}}
+    event = interaction_of(told("message_action", more), channel="slack")
+    assert (event.conversation, event.thread, event.address) == (None, None, "U42")
+    assert key_function("thread")(event) == "U42"
+
+
 def test_ids_carry_the_workspace_where_there_are_many() -> None:
     more, _ = INTERACTIONS["block_actions"]
     event = interaction_of(told("block_actions", more), channel="slack", by_team=True)

@@ -284,3 +284,26 @@ def test_a_channel_shows_neither_token_nor_secret() -> None:
     shown = repr(TelegramChannel(TOKEN, secret=OPEN))
     assert "xxx" not in shown
     assert "sesame" not in shown
+
+
+@pytest.mark.parametrize("scope", ["member", "conversation", "thread"])
+async def test_in_a_channels_direct_messages_each_person_has_a_talk_of_their_own(
+    scope: Any,
+) -> None:
+    bot = nickname_bot(scope=scope)
+    async with on_telegram(bot) as telegram:
+        for topic, person in ((9, 42), (8, 43)):
+            where = {"topic_id": topic, "user": telegram.person(person)}
+            await telegram.say("Hi", user=person, chat=-100, direct_messages_topic=where)
+        assert telegram.texts(-100) == ["Hi, what's your nickname?"] * 2
+        key = "-100#8/43" if scope == "member" else "-100#8/"
+        assert await state_of(bot, f"telegram:{key}") == {"asking": True, "nickname": None}
+
+
+async def test_a_person_in_a_channels_direct_messages_is_reached_where_nothing_is_kept() -> None:
+    bot = nickname_bot(scope="conversation")
+    async with on_telegram(bot) as telegram:
+        async with bot.conversation("telegram:-100#9/") as context:
+            await context.send_text("Your tea is ready.")
+        (call,) = telegram.called("sendMessage")
+        assert (call.params["chat_id"], call.params["direct_messages_topic_id"]) == (-100, 9)

@@ -228,7 +228,18 @@ def test_an_answer_in_a_group_without_topics_is_no_thread() -> None:
 def test_a_topic_of_a_channels_direct_messages_is_answered_there() -> None:
     topic = {"topic_id": 9, "user": TIM}
     event = parsed(message={**IN_GROUP, "direct_messages_topic": topic})
-    assert event.address == "-100///9"
+    assert (event.conversation, event.thread, event.address) == ("-100#9", None, "-100///9")
+
+
+def test_a_button_in_a_channels_direct_messages_is_of_its_topic() -> None:
+    under = {**IN_GROUP, "direct_messages_topic": {"topic_id": 9, "user": TIM}}
+    event = parsed(callback_query={"id": "1", "from": TIM, "message": under, "data": "tea"})
+    assert (event.conversation, event.address) == ("-100#9", "-100///9")
+
+
+@pytest.mark.parametrize("key", ["-100#9/42", "-100#9/"])
+def test_a_key_tells_the_topic_of_a_channels_direct_messages(key: str) -> None:
+    assert TelegramChannel("1:a").address_of(key) == "-100///9"
 
 
 def test_an_anonymous_administrator_is_the_group_and_nobody_else() -> None:

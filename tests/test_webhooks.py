@@ -17,6 +17,7 @@ from starlette.routing import Mount
 from barback import (
     Bot,
     BotOverloaded,
+    CannotSend,
     CommitUnknown,
     ConfigurationError,
     Context,
@@ -26,6 +27,8 @@ from barback import (
     SessionStoreUnavailable,
     User,
 )
+from barback.channels.httpx2_http import Httpx2Http
+from barback.channels.telegram import TelegramClient
 from tests.postbox import BATCH, Postbox, World, failing, greeter, serving
 from tests.scripted import ScriptedStore, state_of
 
@@ -59,7 +62,7 @@ async def test_whoever_sends_such_requests_does_not_fill_the_log(
         for _ in range(50):
             await world.post(signed="wrong")
         assert caplog.text.count("was refused") == 1
-        monkeypatch.setattr("barback.web.complaints.EVERY", 0.0)
+        monkeypatch.setattr("barback.complaints.EVERY", 0.0)
         await world.post(signed="wrong")
         assert "So it was with 49 others" in caplog.text
 
@@ -434,3 +437,27 @@ async def test_no_text_of_people_and_no_secret_is_logged(caplog: pytest.LogCaptu
         await world.post({"id": "1", "who": "tim"}, signed="sesame")
     assert "1234" not in caplog.text
     assert "sesame" not in caplog.text
+
+
+async def test_a_channels_client_is_opened_and_closed_with_the_bot() -> None:
+    class Asked(Httpx2Http):
+        closed = False
+
+        async def close(self) -> None:
+            self.closed = True
+            await super().close()
+
+    box, http = Postbox(), Asked()
+    box.client = TelegramClient("1:a")
+    box.client._opened = lambda: http
+    async with Bot(channels=[box]):
+        assert box.client._http is http
+        assert not http.closed
+    assert http.closed
+
+
+async def test_a_channel_can_say_that_nothing_tells_where_a_session_is() -> None:
+    box = Postbox()
+    async with Bot(channels=[box]) as bot, bot.conversation("postbox:tim") as context:
+        with pytest.raises(CannotSend, match=r"'postbox:tim' is: .* context.client, and a box\."):
+            box.address_in(context, "a box")

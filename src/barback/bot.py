@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, overload
 
 from barback.channels.base import Channel
+from barback.complaints import Complaints
 from barback.context import Context
 from barback.errors import (
     BotNotRunning,
@@ -199,6 +200,7 @@ class Bot(Handlers[S], Speaking[S], Serving, Upkeep):
         self._history = _checked_history(history)
         self._channels: dict[str, Channel] = {}
         self._receptions = []
+        self._complaints = Complaints()
         for channel in channels:
             self.add_channel(channel)
         self._observers: list[Observer] = []
@@ -252,7 +254,8 @@ class Bot(Handlers[S], Speaking[S], Serving, Upkeep):
         An exception of the handler does not come out of here: `on_error` gets it, or the log.
 
         Raises `NotDone` (nothing was committed; deliver the event again), `CommitUnknown`,
-        `InvalidSessionId` and `ConfigurationError`.
+        `InvalidSessionId` and `ConfigurationError`. A `SessionIdTooLong` among these is the event's
+        own fault: it can never be handled, see `leave_out`.
         """
         turns = self._turns
         if turns is None or self._closing:

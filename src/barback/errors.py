@@ -5,7 +5,8 @@
     │   ├── HandlerRefused        (TypeError)       not `async def`, or one handler too many
     │   ├── InvalidEvent          (ValueError)      an event that no session could remember
     │   ├── MissingExtra          (ImportError)     an optional dependency is not installed
-    │   └── InvalidSessionId      (ValueError)      an id malformed or over 512 bytes
+    │   └── InvalidSessionId      (ValueError)      an id that is malformed
+    │       └── SessionIdTooLong                    an id of more than 512 bytes
     ├── StateValueError           (ValueError)      a value a session cannot keep, and its path
     │   └── StateTooLarge         (ValueError)      a state of more bytes than a bot lets it have
     ├── TurnEnded                 (RuntimeError)    a context was used after its turn
@@ -66,6 +67,7 @@ __all__ = [
     "NotDone",
     "Redeliver",
     "SessionBusy",
+    "SessionIdTooLong",
     "SessionNotEncrypted",
     "SessionStoreUnavailable",
     "SessionTampered",
@@ -126,6 +128,13 @@ class MissingExtra(ConfigurationError, ImportError):
 
 class InvalidSessionId(ConfigurationError):
     """A session id that is empty, has no `channel:key` form, or is longer than 512 bytes."""
+
+
+class SessionIdTooLong(InvalidSessionId):
+    """A session id of more than 512 bytes: what somebody has sent may have made it so.
+
+    Out of `Bot.handle` it says that the event can never be handled: do not deliver it again.
+    """
 
 
 class StateValueError(BarbackError, ValueError):

@@ -8,11 +8,14 @@ import msgspec
 
 from barback.errors import InvalidEvent
 
-__all__ = ["MAX_PART", "Event", "User"]
+__all__ = ["MAX_PART", "TALK", "Event", "User"]
 
 MESSAGE: Final = "message"
 PAYLOAD: Final = "payload"
 COMMAND: Final = "command"
+TALK: Final = frozenset({MESSAGE, PAYLOAD})
+"""Kinds of what a person says to the bot, or presses. What was edited, or typed for others to see,
+is neither."""
 MAX_PART: Final = 2048
 """The longest id, address or name of an event, in characters."""
 
@@ -91,13 +94,21 @@ class Event(msgspec.Struct, kw_only=True, frozen=True):
 
     @property
     def is_text(self) -> bool:
-        """Whether it is something said."""
-        return self.text is not None
+        """Whether something is said to the bot, or stands on a button that was pressed.
+
+        What `@bot.on_text()` takes: of the kinds "message" and "payload". A text that was edited,
+        or typed for others to see, is a `text` as well, and no answer.
+        """
+        return self.text is not None and self.kind in TALK
 
     @property
     def is_payload(self) -> bool:
-        """Whether it is a button pressed."""
-        return self.payload is not None
+        """Whether a button is pressed, or a message brings something along, such as a payment.
+
+        What `@bot.on_payload()` takes: of the same kinds. What asks for an answer of another form,
+        as Telegram's "pre_checkout_query" does, may have a `payload`, and is none of these.
+        """
+        return self.payload is not None and self.kind in TALK
 
     def __repr__(self) -> str:
         # What people say belongs in no log.

@@ -14,7 +14,13 @@ from typing import Any, Final
 
 import msgspec
 
-from barback.errors import InvalidSessionId, SessionTooNew, SessionUnreadable, without_bytes
+from barback.errors import (
+    InvalidSessionId,
+    SessionIdTooLong,
+    SessionTooNew,
+    SessionUnreadable,
+    without_bytes,
+)
 from barback.seen import Seen
 
 __all__ = [
@@ -284,7 +290,7 @@ def check_session_id(session_id: str) -> str:
             f"A session id of {size} bytes is longer than {MAX_ID_BYTES} bytes "
             f"(it begins {session_id[:40]!r}). Use a `scope` that makes shorter keys."
         )
-        raise InvalidSessionId(message)
+        raise SessionIdTooLong(message)
     channel, colon, key = session_id.partition(":")
     if not (channel and colon and key):
         message = f"Session id {session_id!r} is not of the form 'channel:key'."

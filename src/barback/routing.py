@@ -17,7 +17,7 @@ import msgspec
 
 from barback.context import Context
 from barback.errors import ConfigurationError, HandlerRefused
-from barback.events import COMMAND, MESSAGE, PAYLOAD
+from barback.events import COMMAND, TALK
 from barback.scope import check_name
 from barback.state import S
 
@@ -36,10 +36,6 @@ __all__ = [
 ]
 
 Handler = Callable[[Context[S]], Awaitable[None]]
-
-TALK: Final = frozenset({MESSAGE, PAYLOAD})
-"""Kinds of what a person says to the bot, or presses. What was edited, or typed for others to see,
-is neither."""
 
 GIVEN: Final = TALK | {COMMAND}
 """Kinds in which a command may be: some platforms have a kind of event for it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from barback.bot import Bot
     from barback.channels.webhook import WebhookChannel
+    from barback.complaints import Complaints
     from barback.events import Event
     from barback.observing.turns import Observation
     from barback.stores.base import LeasedStore
@@ -37,12 +39,14 @@ class Serving(ABC):
     _store: LeasedStore
     _clock: Callable[[], float]
     _prefix: str
+    _complaints: Complaints
     _observation: Observation | None = None
 
     early_answers = 0
     """How many events a web app has told a platform to have got while their turns still ran."""
     lost_events = 0
-    """How many of these were given up: their turns could not be done afterwards."""
+    """How many of these were given up, as their turns could not be done afterwards; and how many
+    events were left out, as no session can be for them."""
 
     def run(self) -> None:
         """Start, serve the channels until they end or Ctrl-C or SIGTERM comes, and stop."""
@@ -82,6 +86,18 @@ class Serving(ABC):
             max_body=count(max_body, "max_body"),
             max_early=count(max_early, "max_early"),
         )
+
+    def leave_out(self, event: Event, error: Exception) -> None:
+        """Give up an event that no turn can be for, however often it comes.
+
+        For who hands events to the bot, where `handle` raises `SessionIdTooLong`. It is counted in
+        `lost_events`, and logged: of many that fail in one way now and then.
+        """
+        self.lost_events += 1
+        if self._observation is not None:
+            self._observation.observers.tell("event_lost", event)
+        about, what = f"An event of {event.channel}", "is left out, as it can have no session"
+        self._complaints.tell(about, what, error, level=logging.ERROR)
 
     async def _serve(self) -> None:
         serving = [c for c in self._channels.values() if isinstance(c, ServingChannel)]

@@ -9,10 +9,15 @@ from abc import ABC, abstractmethod
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
 from barback.channels.fields import camel
-from barback.channels.http import LONGEST_FILE, Http, HttpAnswer, HttpFailed, HttpRequest
+from barback.channels.http import (
+    LONGEST_ANSWER,
+    Http,
+    HttpAnswer,
+    HttpFailed,
+    HttpRequest,
+    HttpTooLong,
+)
 from barback.errors import ChannelError, ChannelUnreachable, ConfigurationError
 from barback.options import seconds
 
@@ -20,11 +25,12 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from datetime import timedelta
 
-__all__ = ["PAUSE", "PlatformClient"]
+__all__ = ["MOST_BYTES", "PAUSE", "PlatformClient"]
 
 TOO_MANY: Final = 429
 PAUSE: Final = 0.5  # seconds, about, before a platform that could not be asked is asked again
 LEAST: Final = 0.05  # seconds, where a platform asks for less again and again
+MOST_BYTES: Final = 20 * 1024 * 1024  # of a file that is fetched, unless more are asked for
 TRIES: Final = 3  # of a request that has surely not arrived
 
 
@@ -148,13 +154,17 @@ class PlatformClient(ABC):
         headers: dict[str, str],
         *,
         method: str = "POST",
-        is_file: bool = False,
+        longest: int = LONGEST_ANSWER,
     ) -> HttpRequest:
-        """A request with the client's time limit. `is_file`: it fetches what may be long."""
-        request = HttpRequest(
-            method=method, url=url, headers=headers, body=body, timeout=self.timeout
+        """A request with the client's time limit, whose answer may have so many bytes."""
+        return HttpRequest(
+            method=method,
+            url=url,
+            headers=headers,
+            body=body,
+            timeout=self.timeout,
+            longest=longest,
         )
-        return msgspec.structs.replace(request, longest=LONGEST_FILE) if is_file else request
 
     def failure(  # noqa: PLR0913 - the parts of the error
         self,
@@ -214,7 +224,7 @@ class PlatformClient(ABC):
 
     def _pause(self, method: str, error: ChannelError, tries: int) -> float | None:
         """After how many seconds a call may be made again; None if it may not."""
-        if not self.may_repeat(method, error):
+        if not self.may_repeat(method, error) or isinstance(error.__cause__, HttpTooLong):
             return None
         throttled = self.is_throttled(error)
         if throttled and error.retry_after is not None:

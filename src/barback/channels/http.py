@@ -8,10 +8,19 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-__all__ = ["LONGEST_FILE", "Http", "HttpAnswer", "HttpFailed", "HttpRequest", "is_address"]
+__all__ = [
+    "LONGEST_ANSWER",
+    "LONGEST_FILE",
+    "Http",
+    "HttpAnswer",
+    "HttpFailed",
+    "HttpRequest",
+    "HttpTooLong",
+    "is_address",
+]
 
 
-LONGEST: Final = 16 * 1024 * 1024  # bytes of an answer that tells something
+LONGEST_ANSWER: Final = 16 * 1024 * 1024  # bytes of an answer that tells something
 LONGEST_FILE: Final = 512 * 1024 * 1024  # bytes of one that is what people have sent
 
 
@@ -27,7 +36,7 @@ class HttpRequest(msgspec.Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str] = {}
     body: bytes = b""
     timeout: float = 30.0
-    longest: int = LONGEST
+    longest: int = LONGEST_ANSWER
 
     def __repr__(self) -> str:
         # A platform's token may stand in the path, or in a header.
@@ -51,6 +60,10 @@ class HttpFailed(Exception):
     def __init__(self, message: str, *, sent: bool) -> None:
         super().__init__(message)
         self.sent = sent
+
+
+class HttpTooLong(HttpFailed):
+    """There is an answer, of more bytes than were asked for. Asking again makes it no shorter."""
 
 
 @runtime_checkable

@@ -7,7 +7,7 @@ import logging
 import re
 from typing import Any, Final
 
-from barback.channels.http import HttpAnswer, HttpFailed, HttpRequest
+from barback.channels.http import HttpAnswer, HttpFailed, HttpRequest, HttpTooLong
 from barback.extras import needs_extra
 
 with needs_extra("http"):
@@ -73,7 +73,7 @@ class Httpx2Http:
                 body += part
                 if len(body) > request.longest:
                     told = f"the answer is longer than {request.longest:,} bytes"
-                    raise HttpFailed(told, sent=True)
+                    raise HttpTooLong(told, sent=True)
             return HttpAnswer(answer.status_code, dict(answer.headers), bytes(body))
 
     async def close(self) -> None:

@@ -1,11 +1,14 @@
-"""Texts that are longer than a platform allows, in parts."""
+"""Texts that are longer than a platform allows, in parts; and those that are shown in errors."""
 
 from __future__ import annotations
 
+import re
 from typing import Final
 from unicodedata import combining
 
-__all__ = ["parts_of", "units"]
+__all__ = ["parts_of", "shown", "units"]
+
+QUOTED: Final = re.compile(r'"[^"]*"')
 
 BREAKS: Final = ("\n\n", "\n", ". ", " ")
 """Where to divide a text, the best first."""
@@ -33,6 +36,17 @@ def parts_of(text: str, longest: int) -> list[str]:
         text = text[cut:].lstrip()
     parts.append(text)
     return [part for part in parts if part] or [text]
+
+
+def shown(told: str, *secrets: str | None, longest: int = 200) -> str:
+    """What a platform says of a failure, so that it may be logged.
+
+    Without the secrets, and without quotations, which may be of what people said.
+    """
+    told = QUOTED.sub('"…"', told)
+    for secret in secrets:
+        told = told.replace(secret, "***") if secret else told
+    return told[:longest]
 
 
 def _fitting(text: str, longest: int) -> int:

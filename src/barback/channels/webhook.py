@@ -13,13 +13,17 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from barback.channels.base import Channel
-from barback.errors import WebhookMalformed
+from barback.channels.client import PlatformClient
+from barback.errors import CannotSend, WebhookMalformed
 from barback.events import Event
+
+if TYPE_CHECKING:
+    from barback.context import Context
 
 __all__ = ["WebhookAnswer", "WebhookChannel", "WebhookRequest"]
 
@@ -75,6 +79,16 @@ class WebhookChannel(Channel):
     path: str = ""
     ack_within: float = 10.0
 
+    async def start(self) -> None:
+        """Make the client ready, if it is a `PlatformClient`. Raises `MissingExtra`."""
+        if isinstance(self.client, PlatformClient):
+            self.client.open()
+
+    async def stop(self) -> None:
+        """Close the connections of such a client."""
+        if isinstance(self.client, PlatformClient):
+            await self.client.close()
+
     def handshake(self, request: WebhookRequest) -> WebhookAnswer | None:  # noqa: ARG002
         """What the platform wants to hear when the webhook is set up; None for any other request.
 
@@ -110,3 +124,16 @@ class WebhookChannel(Channel):
         Its id is then kept with the session whatever comes of its turn. Of no event, unless set.
         """
         return False
+
+    # A tool.
+
+    def address_in(self, context: Context[Any], needed: str = "") -> str:
+        """Where a context is. Raises `CannotSend`, which says that a call needs `needed` then."""
+        if context.address is not None:
+            return context.address
+        more = f", and {needed}" if needed else ""
+        message = (
+            f"Nothing tells where on {self.name} session {context.session.id!r} is: it keeps no "
+            f"address, and its key tells none. Send with context.client{more}."
+        )
+        raise CannotSend(message, session_id=context.session.id)

@@ -8,6 +8,7 @@ from barback.channels.messenger import MessengerChannel
 from barback.channels.messenger.client import LONGEST
 from barback.channels.texts import units
 from barback.testing.meta import FakeMeta, graph_done, graph_error, now, numbers
+from barback.testing.methods import PAGE as EDGES
 
 if TYPE_CHECKING:
     from barback.channels.http import HttpAnswer
@@ -24,7 +25,8 @@ class FakeMessenger(FakeMeta):
     """Messenger on 127.0.0.1: it posts signed webhooks, and is called as the Send API is.
 
     - `page`: the page that people talk to. `token`, `app_id`, `app_secret`: see `FakeMeta`.
-    - `silent`: people who have not written for 24 hours: nothing can be said to them without a tag.
+    - `silent`: people who have not written for so long that nothing can be said to them without a
+      tag: Meta's policy says how long that is, mostly 24 hours.
 
     People are texts of digits, as Messenger has them.
     """
@@ -89,11 +91,13 @@ class FakeMessenger(FakeMeta):
 
     async def called_with(self, verb: str, own: str, edge: str, call: Call) -> HttpAnswer:
         """See `FakeMeta.called_with`."""
-        if own not in {"me", self.page} and edge:
+        if own not in {"me", self.page}:
+            if verb == "GET" and not edge:
+                return graph_done({"id": own, "first_name": f"Person {own}"})
             return graph_error(400, 100, f"Object with ID {own!r} does not exist", subcode=33)
         if verb == "POST" and edge == "messages":
             return self._send(call.params, has_file="filedata" in call.files)
-        return graph_done({"success": True})
+        return self.done_if(EDGES, verb, own, edge)
 
     def _send(self, params: dict[str, Any], *, has_file: bool) -> HttpAnswer:
         recipient = params.get("recipient")

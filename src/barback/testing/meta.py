@@ -19,7 +19,10 @@ from barback.testing.forms import parts_of_form
 from barback.testing.platform import Call, Delivery, FakePlatform
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from barback.channels.meta import MetaChannel
+    from barback.testing.methods import Edges
 
 __all__ = ["APP_ID", "APP_SECRET", "FakeMeta", "graph_done", "graph_error", "now"]
 
@@ -63,6 +66,8 @@ class FakeMeta(FakePlatform):
 
     - `token`: the bot's; `channel()` makes a channel that knows it, and where this is.
     - `app_id`, `app_secret`: the app's, which webhooks are signed with.
+    - `also`: calls that this does not know yet: `also=["POST /{page}/things"]`. They are
+      answered as done, whatever stands for the braces.
     - `subscriptions`: the webhooks that were set, by the objects they are for.
 
     A call's `method` is its verb and path, without the version: "POST /me/messages".
@@ -75,8 +80,12 @@ class FakeMeta(FakePlatform):
         app_id: str = APP_ID,
         app_secret: str = APP_SECRET,
         webhook: str | None = None,
+        also: Iterable[str] = (),
     ) -> None:
         super().__init__(webhook)
+        self._also = [
+            (call.split(" /")[0], call.partition("/")[2].partition("/")[2]) for call in also
+        ]
         self.token = token
         self.app_id = app_id
         self.app_secret = app_secret
@@ -125,7 +134,18 @@ class FakeMeta(FakePlatform):
             return graph_error(400, 100, "Invalid appsecret_proof provided in the API argument")
         if own == self.app_id and edge == "subscriptions":
             return await self._subscriptions(verb, call.params)
+        if (verb, edge) in self._also:
+            return graph_done({"success": True})
         return await self.called_with(verb, own, edge, call)
+
+    def done_if(self, edges: Edges, verb: str, own: str, edge: str) -> HttpAnswer:
+        """That it is done, or that there is no such edge, or none to be called so."""
+        if edges.take(verb, edge):
+            return graph_done({"success": True})
+        if not edges.have(edge):
+            return graph_error(400, 2500, f"Unknown path components: /{edge}")
+        words = f"Unsupported {verb.lower()} request. Object with ID {own!r} does not support it"
+        return graph_error(400, 100, words, subcode=33)
 
     @abstractmethod
     async def called_with(self, verb: str, own: str, edge: str, call: Call) -> HttpAnswer:

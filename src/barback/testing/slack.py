@@ -14,13 +14,14 @@ import msgspec
 
 from barback.channels.http import HttpAnswer, HttpRequest
 from barback.channels.slack import SlackChannel, escaped
-from barback.channels.slack.client import RESPONSE, UPLOAD
+from barback.channels.slack.client import DOWNLOAD, RESPONSE, UPLOAD
 from barback.channels.slack.markup import unescaped
 from barback.testing.forms import parts_of_form
+from barback.testing.methods import SLACK
 from barback.testing.platform import Call, Delivery, FakePlatform
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 __all__ = ["FakeSlack", "slack_error"]
 
@@ -50,9 +51,11 @@ class FakeSlack(FakePlatform):
     - `token`, `signing_secret`: the bot's; `channel()` makes a channel that knows them, and where
       this is.
     - `team`, `app`, `bot`: the ids of the workspace, the app and the bot's user.
+    - `also`: names of methods that this does not know yet: they are answered as done.
     - `absent`: ids of channels that the bot is not in.
 
-    People are U…, channels C…, and the private talk with U42 is D42.
+    People are U…, channels C…, and the private talk with U42 is D42. A thread is one where somebody
+    has said something, or the bot has; or `thread` makes it.
     """
 
     team = "T1"
@@ -61,15 +64,23 @@ class FakeSlack(FakePlatform):
     bot_id = "BBOT"
 
     def __init__(
-        self, *, token: str = TOKEN, signing_secret: str = SECRET, webhook: str | None = None
+        self,
+        *,
+        token: str = TOKEN,
+        signing_secret: str = SECRET,
+        webhook: str | None = None,
+        also: Iterable[str] = (),
     ) -> None:
         super().__init__(webhook)
+        self._methods = frozenset({*SLACK, *also})
         self.token = token
         self.signing_secret = signing_secret
         self.absent: set[str] = set()
         self._triggers: dict[str, bool] = {}  # whether they are used up
         self._responses: dict[str, tuple[str, int]] = {}  # where they go, and how many are left
         self._uploads: dict[str, int] = {}
+        self._messages: set[tuple[str, str]] = set()  # where, and when: a thread may be under each
+        self._files: dict[str, bytes] = {}  # by their addresses
 
     def channel(self, **options: Any) -> SlackChannel:
         """A channel that calls this instead of Slack."""
@@ -198,6 +209,7 @@ class FakeSlack(FakePlatform):
         """A message: of a person, in private or in a channel, with further fields."""
         where = self.talk(user) if channel is None else channel
         ts = self.ts()
+        self._messages |= {(where, ts), (where, thread or ts)}
         return {
             "type": "message",
             "user": user,
@@ -210,6 +222,19 @@ class FakeSlack(FakePlatform):
             **({} if thread is None else {"thread_ts": thread}),
             **more,
         }
+
+    def file(self, content: bytes, name: str = "cat.png") -> dict[str, Any]:
+        """A file of somebody's: `say("Tom", subtype="file_share", files=[fake.file(b"…")])`."""
+        own = f"F{next(numbers)}"
+        path = f"/files-pri/{self.team}-{own}/{name}"
+        self._files[path] = content
+        return {"id": own, "name": name, "size": len(content), "url_private": self.url + path}
+
+    def thread(self, channel: str, ts: str | None = None) -> str:
+        """A thread that somebody has begun in a channel, or in private ("D42"): its `ts`."""
+        begun = ts or self.ts()
+        self._messages.add((channel, begun))
+        return begun
 
     def talk(self, user: str) -> str:
         """The private talk with a person."""
@@ -240,6 +265,8 @@ class FakeSlack(FakePlatform):
     def read(self, request: HttpRequest) -> Call:
         """See `FakePlatform.read`."""
         kind = request.headers.get("content-type", "")
+        if request.url.startswith("/files-pri/"):
+            return Call(method=DOWNLOAD, params={"url": request.url})
         if not request.url.startswith("/api/"):
             method = UPLOAD if request.url.startswith("/upload/") else RESPONSE
             given = msgspec.json.decode(request.body) if kind == JSON["content-type"] else {}
@@ -259,6 +286,10 @@ class FakeSlack(FakePlatform):
         if call.method == UPLOAD:
             wanted = self._uploads.get(request.url.rpartition("/")[2])
             return HttpAnswer(200 if wanted == len(request.body) else 400, {}, b"OK")
+        if call.method == DOWNLOAD:
+            return self._download(request)
+        if call.method not in self._methods:
+            return slack_error("unknown_method", req_method=call.method)
         given = request.headers.get("authorization")
         if given != f"Bearer {self.token}":
             return slack_error("not_authed" if given is None else "invalid_auth")
@@ -299,14 +330,15 @@ class FakeSlack(FakePlatform):
             return slack_error("channel_not_found")
         if where in self.absent:
             return slack_error("not_in_channel")
-        if thread is not None and TS.fullmatch(thread) is None:
-            return slack_error("invalid_thread_ts")
+        talk = self.talk(where) if where.startswith(("U", "W")) else where
+        if thread is not None and (talk, thread) not in self._messages:
+            return slack_error("thread_not_found" if TS.fullmatch(thread) else "invalid_thread_ts")
         text = params.get("text", "")
         if not (text.strip() or params.get("blocks") or params.get("attachments")):
             return slack_error("no_text")
         if len(text) > LONGEST:  # Slack would cut it off
             return slack_error("msg_too_long")
-        return {"channel": where, "ts": self.ts()}
+        return {"channel": where, "ts": self.thread(talk)}
 
     def _post_ephemeral(self, params: dict[str, Any]) -> Any:
         if not params.get("user"):
@@ -321,6 +353,13 @@ class FakeSlack(FakePlatform):
             return HttpAnswer(404, {}, b"used_url")
         self._responses[params["url"]] = (where, left - 1)
         return HttpAnswer(200, {}, b"ok")
+
+    def _download(self, request: HttpRequest) -> HttpAnswer:
+        if request.headers.get("authorization") != f"Bearer {self.token}":
+            return HttpAnswer(200, {"content-type": "text/html; charset=utf-8"}, b"<html>Sign in")
+        if request.url not in self._files:
+            return HttpAnswer(404, {"content-type": "text/html; charset=utf-8"}, b"<html>")
+        return HttpAnswer(200, {"content-type": "image/png"}, self._files[request.url])
 
     def _upload_url(self, params: dict[str, Any]) -> Any:
         if not params.get("filename") or not params.get("length", "").isdecimal():

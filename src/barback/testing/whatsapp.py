@@ -12,6 +12,8 @@ from barback.channels.whatsapp.channel import MEDIA
 from barback.channels.whatsapp.channel import TYPES as CONTENTS
 from barback.channels.whatsapp.client import LONGEST
 from barback.testing.meta import FakeMeta, graph_done, graph_error, now, numbers
+from barback.testing.methods import NUMBER as NUMBERS
+from barback.testing.methods import WABA
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,14 +51,16 @@ class FakeWhatsApp(FakeMeta):
 
     def channel(self, **options: Any) -> WhatsAppChannel:
         """A channel that calls this instead of WhatsApp."""
-        told = {"phone_number_id": self.number, "app_secret": self.app_secret, "server": self.url}
-        return WhatsAppChannel(self.token, **{**told, **options})
+        own = {"phone_number_id": self.number, "waba_id": self.account}
+        told = {**own, "app_secret": self.app_secret, "server": self.url, **options}
+        return WhatsAppChannel(self.token, **told)
 
     def environment(self) -> dict[str, str]:
         """See `FakePlatform.environment`."""
         return {
             "WHATSAPP_TOKEN": self.token,
             "WHATSAPP_PHONE_NUMBER_ID": self.number,
+            "WHATSAPP_WABA_ID": self.account,
             "WHATSAPP_APP_SECRET": self.app_secret,
             "WHATSAPP_SERVER": self.url,
         }
@@ -146,7 +150,7 @@ class FakeWhatsApp(FakeMeta):
         """See `FakeMeta.called_with`."""
         if (verb, own) == ("GET", "files"):
             return HttpAnswer(200, {"content-type": "image/png"}, self.media[edge])
-        if own == self.number and edge == "media":
+        if own == self.number and (verb, edge) == ("POST", "media"):
             return self._upload(call)
         if own == self.number and (verb, edge) == ("POST", "messages"):
             return self._send(call.params)
@@ -154,7 +158,7 @@ class FakeWhatsApp(FakeMeta):
             where = {"url": f"{self.url}/files/{own}", "mime_type": "image/png"}
             return graph_done({"messaging_product": "whatsapp", "id": own, **where})
         if own in {self.number, self.account}:
-            return graph_done({"success": True})
+            return self.done_if(NUMBERS if own == self.number else WABA, verb, own, edge)
         words = f"Unsupported {verb} request. Object with ID {own!r} does not exist"
         return graph_error(400, 100, words, subcode=33)
 

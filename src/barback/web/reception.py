@@ -19,17 +19,19 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from barback.channels.answer import AnsweredEvent
+from barback.channels.unfit import UnfitEvent
 from barback.channels.webhook import WebhookAnswer, WebhookChannel, WebhookRequest
+from barback.complaints import Complaints
 from barback.errors import (
     BotNotRunning,
     BotOverloaded,
     CommitUnknown,
     InvalidEvent,
     NotDone,
+    SessionIdTooLong,
     WebhookMalformed,
     WebhookRefused,
 )
-from barback.web.complaints import Complaints
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -84,24 +86,21 @@ class Reception:
         try:
             events = self._events(channel, request)
         except WebhookRefused as error:
-            self._complaints.tell(channel.path, "was refused", error)
+            self._complaints.tell(_request_to(channel), "was refused", error)
             return WebhookAnswer(401), None
         except (WebhookMalformed, InvalidEvent) as error:
-            self._complaints.tell(channel.path, "was not understood", error)
+            self._complaints.tell(_request_to(channel), "was not understood", error)
             return WebhookAnswer(400), None
         if isinstance(events, WebhookAnswer):
             return events, None
-        if not events:
-            return DONE, None
-        answer = AnsweredEvent.answer_among(events)
-        if answer is None:
-            return await self._handle(channel, events, request)
-        answer.open()
-        try:
-            reply = await self._handle(channel, events, request)
-        finally:
-            said = answer.close()
-        return reply if said is None or reply[0] is not DONE else (said, None)
+        unfit = [each for each in events if isinstance(each, UnfitEvent)]
+        if unfit:
+            events = [each for each in events if not isinstance(each, UnfitEvent)]
+        reply = await self._take(channel, events, request) if events else (DONE, None)
+        if reply[0].status == DONE.status:  # or else all of them come again
+            for each in unfit:
+                self._bot.leave_out(each, each.error)
+        return reply
 
     def _events(
         self, channel: WebhookChannel, request: WebhookRequest
@@ -111,6 +110,20 @@ class Reception:
             return channel.handshake(request) or WebhookAnswer(405)
         channel.verify(request)
         return channel.handshake(request) or channel.events(request)
+
+    async def _take(
+        self, channel: WebhookChannel, events: Sequence[Event], request: WebhookRequest
+    ) -> Reply:
+        """Have the events handled, and give what is said in the answer, if it can be."""
+        answer = AnsweredEvent.answer_among(events)
+        if answer is None:
+            return await self._handle(channel, events, request)
+        answer.open()
+        try:
+            reply = await self._handle(channel, events, request)
+        finally:
+            said = answer.close()
+        return reply if said is None or reply[0] is not DONE else (said, None)
 
     async def _handle(
         self, channel: WebhookChannel, events: Sequence[Event], request: WebhookRequest
@@ -149,6 +162,8 @@ class Reception:
         for event, task, begin in zip(events, tasks, begins, strict=True):
             if task in running:
                 self._answer_early(event, task, begin)
+            elif isinstance(error := task.exception(), SessionIdTooLong):
+                self._bot.leave_out(event, error)
         return DONE, None
 
     def _context(self, request: WebhookRequest) -> contextvars.Context | None:
@@ -173,10 +188,11 @@ class Reception:
     ) -> Reply:
         """The answer for one event whose turn is over."""
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
-        if error is None:
-            return DONE, None
+        if error is None or isinstance(error, SessionIdTooLong):
+            return DONE, None  # it could never be handled, however often it comes
         if isinstance(error, (NotDone, CommitUnknown)):
-            self._complaints.tell(channel.path, "was not done, and is to come again", error)
+            what = "was not done, and is to come again"
+            self._complaints.tell(_request_to(channel), what, error)
             return _again(error)
         logger.error("%r could not be given to the bot.", event, exc_info=error)
         return WebhookAnswer(500), None
@@ -238,6 +254,10 @@ class Reception:
         except TimeoutError:
             return False
         return True
+
+
+def _request_to(channel: WebhookChannel) -> str:
+    return f"A request to {channel.path}"
 
 
 def _again(error: BaseException | None) -> Reply:

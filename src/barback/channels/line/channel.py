@@ -101,14 +101,6 @@ class LineChannel(WebhookChannel):
         secret = variable(environ, "LINE_CHANNEL_SECRET", shown)
         return cls(token, secret, server=environ.get("LINE_SERVER") or OFFICIAL)
 
-    async def start(self) -> None:
-        """Make the client ready. Raises `MissingExtra`."""
-        self.client.open()
-
-    async def stop(self) -> None:
-        """Close the client's connections."""
-        await self.client.close()
-
     # The webhook.
 
     def verify(self, request: WebhookRequest) -> None:
@@ -159,8 +151,11 @@ class LineChannel(WebhookChannel):
 
         Only in a private chat: LINE has no such thing for groups.
         """
-        if not is_on_standby(context.event) and not self._place(context).startswith(GROUPS):
-            await self.client.call("showLoadingAnimation", chat_id=self._place(context))
+        if is_on_standby(context.event):
+            return
+        place = self.address_in(context)
+        if not place.startswith(GROUPS):
+            await self.client.call("showLoadingAnimation", chat_id=place)
 
     def sender(self, name: str) -> Callable[..., Awaitable[Any]] | None:
         """`send_sticker(package_id=…)` and the like: a message of that type, by its properties."""
@@ -184,21 +179,11 @@ class LineChannel(WebhookChannel):
                 "be silent there. Send with context.client if it is not."
             )
             raise CannotSend(message, session_id=context.session.id)
-        place = self._place(context)
+        place = self.address_in(context)
         turn = context._turn  # noqa: SLF001 - one reply token for whatever is said in a turn
         if turn not in self._answers:
             self._answers[turn] = Answers(context.event)
         await self._answers[turn].send(self.client, place, messages)
-
-    def _place(self, context: Context[Any]) -> str:
-        address = context.address
-        if address is None:
-            message = (
-                f"Nothing tells where on LINE session {context.session.id!r} is: it keeps no "
-                f"address, and its key is no chat's. Send with context.client."
-            )
-            raise CannotSend(message, session_id=context.session.id)
-        return address
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"

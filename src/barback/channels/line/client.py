@@ -15,9 +15,10 @@ import msgspec
 
 from barback.channels.client import TOO_MANY, PlatformClient
 from barback.channels.fields import camel, text_in
-from barback.channels.http import HttpAnswer, HttpRequest, is_address
+from barback.channels.http import LONGEST_ANSWER, LONGEST_FILE, HttpAnswer, HttpRequest, is_address
 from barback.channels.line.operations import Operation, operation
 from barback.channels.multipart import InputFile, multipart
+from barback.channels.texts import shown
 from barback.errors import ChannelError, ChannelUnreachable, ConfigurationError
 
 if TYPE_CHECKING:
@@ -40,7 +41,6 @@ HEADERS: Final = {"retryKey": RETRY_KEY, "deliveryTag": "x-line-delivery-tag"}
 """Parameters that go into headers, by the names they have here."""
 
 TOKEN: Final = re.compile(r"[A-Za-z0-9+/=._~-]{1,4096}")
-QUOTED: Final = re.compile(r'"[^"]*"')
 ACCEPTED: Final = 409
 PREPARING: Final = 202
 BROKEN: Final = 500
@@ -126,7 +126,8 @@ class LineClient(PlatformClient):
             headers["content-type"] = kind
         is_file = "data" in asked.marks
         address = f"{self._data_server if is_file else self._server}{path}{query}"
-        return self.new_request(address, body, headers, method=asked.verb, is_file=is_file)
+        longest = LONGEST_FILE if is_file else LONGEST_ANSWER
+        return self.new_request(address, body, headers, method=asked.verb, longest=longest)
 
     def result(self, method: str, answer: HttpAnswer) -> Any:
         """See `PlatformClient.result`."""
@@ -181,15 +182,11 @@ class LineClient(PlatformClient):
         parts = [told.message or told.error_description or told.error]
         for one in told.details[:3]:
             parts += filter(None, [text_in(one, "property"), text_in(one, "message")])
-        # A quotation may be of what people said.
-        description = QUOTED.sub('"…"', ": ".join(parts))
-        if self._secret:
-            description = description.replace(self._secret, "***")
         return self.failure(
             method,
             answer,
             code=told.error or None,
-            description=description[:200],
+            description=shown(": ".join(parts), self._secret),
             parameters={
                 "details": told.details,
                 "requestId": answer.headers.get("x-line-request-id"),

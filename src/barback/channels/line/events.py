@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from barback.channels.fields import Json, object_in, text_in
+from barback.channels.unfit import made
 from barback.errors import WebhookMalformed
 from barback.events import MESSAGE, Event, User
 
@@ -62,7 +63,7 @@ def events_of(webhook: Any, *, channel: str) -> list[Event]:
     if not isinstance(events, list) or not all(isinstance(told, dict) for told in events):
         reason = "What came is no webhook of LINE's: it has no list of events."
         raise WebhookMalformed(reason)
-    return [_event_of(told, channel) for told in events]
+    return [made(channel, _event_of, told, channel) for told in events]
 
 
 def is_on_standby(event: Event) -> bool:

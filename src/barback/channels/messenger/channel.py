@@ -18,7 +18,6 @@ from barback.channels.meta.client import OFFICIAL, VERSION
 from barback.channels.multipart import InputFile
 from barback.channels.opening import variable
 from barback.channels.texts import parts_of
-from barback.errors import CannotSend
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -66,6 +65,7 @@ class MessengerChannel(MetaChannel):
     # 300 of each page, says Meta. Some are left for answers.
     sends_per_second = 250.0
     subject = "page"
+    variables = "MESSENGER"
     client: MessengerClient
 
     def __init__(  # noqa: PLR0913 - each may be left out
@@ -198,11 +198,4 @@ class MessengerChannel(MetaChannel):
         return await self.send_message(context, message=message, **params)
 
     def _place(self, context: Context[Any]) -> Place:
-        address = context.address
-        if address is None:
-            message = (
-                f"Nothing tells who on Messenger session {context.session.id!r} is: it keeps no "
-                f"address, and its key is no person's. Send with context.client, and a recipient."
-            )
-            raise CannotSend(message, session_id=context.session.id)
-        return Place.of(address)
+        return Place.of(self.address_in(context, "a recipient"))

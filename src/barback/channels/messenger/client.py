@@ -45,7 +45,7 @@ class MessengerClient(GraphClient):
     throttled = GraphClient.throttled | {80006}
     hints = {  # noqa: RUF012 - it is never changed
         (10, 2018278): (
-            "The person has not written for 24 hours: send with "
-            "messaging_type='MESSAGE_TAG' and a tag that allows for it."
+            "The person has not written for longer than Meta's policy allows, mostly 24 hours: "
+            "send with messaging_type='MESSAGE_TAG' and a tag that allows for it."
         ),
     }

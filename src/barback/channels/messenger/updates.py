@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from barback.channels.fields import Json, object_in, objects_in, text_in
 from barback.channels.messenger.place import Place
 from barback.channels.meta.channel import digest_of
+from barback.channels.unfit import made
 from barback.events import MESSAGE, Event, User
 
 if TYPE_CHECKING:
@@ -63,12 +64,12 @@ def events_of(entry: Json, *, channel: str, app_id: str | None = None) -> Iterat
     page = _id(entry.get("id")) or "page"
     for told in objects_in(entry, "messaging"):
         if not _is_own(told, app_id):
-            yield _event_of(told, channel=channel, page=page)
+            yield made(channel, _event_of, told, channel=channel, page=page)
     for told in objects_in(entry, "standby"):
         if not _is_own(told, app_id):
-            yield _event_of(told, channel=channel, page=page, standby=True)
+            yield made(channel, _event_of, told, channel=channel, page=page, standby=True)
     for change in objects_in(entry, "changes"):
-        yield _change_of(change, channel=channel, page=page)
+        yield made(channel, _change_of, change, channel=channel, page=page)
 
 
 def _event_of(told: Json, *, channel: str, page: str, standby: bool = False) -> Event:

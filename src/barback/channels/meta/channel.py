@@ -46,6 +46,8 @@ class MetaChannel(WebhookChannel):
 
     subject: ClassVar[str]
     """What Meta calls the object whose webhook it is."""
+    variables: ClassVar[str]
+    """How the names of its variables in the environment begin."""
 
     def __init__(  # noqa: PLR0913 - the parts of a channel
         self,
@@ -74,14 +76,6 @@ class MetaChannel(WebhookChannel):
         self._key = app_secret.encode()
         self._verify_token = verify_token or _token_of(self._key)
         self._app_id = app_id
-
-    async def start(self) -> None:
-        """Make the client ready. Raises `MissingExtra`."""
-        self.client.open()
-
-    async def stop(self) -> None:
-        """Close the client's connections."""
-        await self.client.close()
 
     # The webhook.
 
@@ -154,13 +148,18 @@ class MetaChannel(WebhookChannel):
         await self.client.call("DELETE /{app_id}/subscriptions", **self._app(), **told)
 
     def _app(self) -> dict[str, str]:
-        if self._app_id is None:
+        return {"app_id": self.needed(self._app_id, "app_id", "the app's id")}
+
+    def needed(self, value: str | None, option: str, what: str) -> str:
+        """What the webhook cannot be set without. Raises `ConfigurationError` if it is None."""
+        if value is None:
             message = (
-                f"The {self.name} channel's webhook can be set with app_id=… only; or else set it "
-                f"in the app's dashboard."
+                f"The webhook of {self.name} is set with {what} only: give the channel {option}=…, "
+                f"or the environment {self.variables}_{option.upper()}. Or else set it in the "
+                f"app's dashboard."
             )
             raise ConfigurationError(message)
-        return {"app_id": self._app_id}
+        return value
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"

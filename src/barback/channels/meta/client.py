@@ -18,8 +18,9 @@ import msgspec
 
 from barback.channels.client import PlatformClient
 from barback.channels.fields import Json, object_in, objects_in, text_in
-from barback.channels.http import HttpAnswer, HttpRequest, is_address
+from barback.channels.http import LONGEST_FILE, HttpAnswer, HttpRequest, is_address
 from barback.channels.multipart import InputFile, multipart
+from barback.channels.texts import shown
 from barback.errors import ChannelError, ConfigurationError
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ DOWNLOAD: Final = "GET {url}"
 
 METHOD: Final = re.compile(r"(GET|POST|DELETE) (/[^\s?#]*)")
 HOLE: Final = re.compile(r"\{(\w+)\}")
-QUOTED: Final = re.compile(r'"[^"]*"')
 TOKEN: Final = re.compile(r"[!-~]{1,4096}")
 NUMBER: Final = re.compile(r"v\d{1,3}\.\d")
 OF_META: Final = ("facebook.com", "fbsbx.com", "fbcdn.net", "whatsapp.net")
@@ -193,7 +193,7 @@ class GraphClient(PlatformClient):
             message = "Only files that rest with Meta can be fetched: no other host gets the token."
             raise ConfigurationError(message)
         headers = {"authorization": f"Bearer {self._token}"}
-        return self.new_request(url, b"", headers, method="GET", is_file=True)
+        return self.new_request(url, b"", headers, method="GET", longest=LONGEST_FILE)
 
     def _token_of(self, path: str) -> str:
         return self._tokens.get(path.split("/", 2)[1], self._token)
@@ -222,11 +222,9 @@ class GraphClient(PlatformClient):
             text_in(error, "message"),
             text_in(object_in(error, "error_data"), "details") or text_in(error, "error_data"),
         ]
-        # A quotation may be of what people said.
-        text = QUOTED.sub('"…"', ". ".join(word.rstrip(". ") for word in words if word))
-        for secret in (self._token, *self._tokens.values(), self._app_secret):
-            text = text.replace(secret, "***") if secret else text
-        text = f"{text[:LONGEST_DESCRIPTION]}." if text else ""
+        text = ". ".join(word.rstrip(". ") for word in words if word)
+        secrets = (self._token, *self._tokens.values(), self._app_secret)
+        text = f"{shown(text, *secrets, longest=LONGEST_DESCRIPTION)}." if text else ""
         known = (code or 0, subcode or 0)
         hint = self.hints.get(known) or self.hints.get((known[0], 0))
         return f"{text} {hint}".strip() if hint else text

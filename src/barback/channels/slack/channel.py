@@ -29,6 +29,7 @@ from barback.channels.slack.interactions import command_of, interaction_of
 from barback.channels.slack.markup import escaped
 from barback.channels.slack.place import Place
 from barback.channels.texts import parts_of
+from barback.channels.unfit import made
 from barback.channels.webhook import WebhookAnswer, WebhookChannel, WebhookRequest
 from barback.errors import (
     CannotSend,
@@ -117,14 +118,6 @@ class SlackChannel(WebhookChannel):
         secret = variable(environ, "SLACK_SIGNING_SECRET", "what Slack shows at Basic Information")
         return cls(token, secret, server=environ.get("SLACK_SERVER") or OFFICIAL)
 
-    async def start(self) -> None:
-        """Make the client ready. Raises `MissingExtra`."""
-        self.client.open()
-
-    async def stop(self) -> None:
-        """Close the client's connections."""
-        await self.client.close()
-
     # The webhook.
 
     def verify(self, request: WebhookRequest) -> None:
@@ -158,19 +151,22 @@ class SlackChannel(WebhookChannel):
 
     def events(self, request: WebhookRequest) -> Sequence[Event]:
         """The one event of a request; nothing, if the bot did that itself."""
+        event = made(self.name, self._event_of, request)
+        return () if event is None else (event,)
+
+    def _event_of(self, request: WebhookRequest) -> Event | None:
         if not _is_form(request):
-            event = event_of(
+            return event_of(
                 _object(request), channel=self.name, own_ids=self._own_ids, by_team=self._by_team
             )
-            return () if event is None else (event,)
         form = _form(request)
         if "payload" in form:
             inside = msgspec.structs.replace(request, body=form["payload"].encode())
-            return (interaction_of(_object(inside), channel=self.name, by_team=self._by_team),)
+            return interaction_of(_object(inside), channel=self.name, by_team=self._by_team)
         if "command" in form:
-            return (command_of(form, channel=self.name, by_team=self._by_team),)
+            return command_of(form, channel=self.name, by_team=self._by_team)
         if form.get("ssl_check") == "1":
-            return ()
+            return None
         message = "What came is a form that is neither an interaction nor a command."
         raise WebhookMalformed(message)
 
@@ -273,15 +269,7 @@ class SlackChannel(WebhookChannel):
         return None if place is None else str(place)
 
     def _place(self, context: Context[Any]) -> Place:
-        address = context.address
-        if address is None:
-            message = (
-                f"Nothing tells where on Slack session {context.session.id!r} is: it keeps no "
-                f"address, and its key is no person's and no channel's. Send with context.client, "
-                f"and a channel."
-            )
-            raise CannotSend(message, session_id=context.session.id)
-        return Place.of(address)
+        return Place.of(self.address_in(context, "a channel"))
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"

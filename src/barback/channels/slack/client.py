@@ -6,11 +6,11 @@ import inspect
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import msgspec
 
-from barback.channels.client import PlatformClient
+from barback.channels.client import MOST_BYTES, PlatformClient
 from barback.channels.http import HttpAnswer, HttpRequest, is_address
 from barback.channels.multipart import InputFile, multipart
 from barback.channels.slack.methods import method_of
@@ -35,8 +35,11 @@ READING: Final = re.compile(
 
 RESPONSE: Final = "response_url"
 UPLOAD: Final = "upload_url"
+DOWNLOAD: Final = "url_private"
 ADDRESSES: Final = frozenset({RESPONSE, UPLOAD})
 """What is called by an address that Slack has told, rather than by a method's name."""
+FILES: Final = "files.slack.com"
+"""Where files rest that people have sent. No other host is shown the token."""
 
 Tokens = Mapping[str, str] | Callable[[str], str | Awaitable[str]]
 """A token for each workspace: by its id, or by a function of that."""
@@ -111,6 +114,19 @@ class SlackClient(PlatformClient):
             "files.completeUploadExternal", files=files, workspace=workspace, **to
         )
 
+    async def download(
+        self, url: str, /, *, workspace: str | None = None, most: int = MOST_BYTES
+    ) -> bytes:
+        """What is in a file that somebody has sent, by its `url_private` or `url_private_download`.
+
+        The token needs the scope `files:read`. `most`: bytes that it may have, 20 MiB unless set.
+        See https://docs.slack.dev/reference/objects/file-object#authentication.
+
+        Raises `ChannelError`; and `ConfigurationError` for an address that is not Slack's.
+        """
+        content: bytes = await self.call(DOWNLOAD, url=url, workspace=workspace, most=most)
+        return content
+
     def method_of(self, name: str) -> str:
         """See `PlatformClient.method_of`, and `barback.channels.slack.methods`."""
         return method_of(name)
@@ -119,6 +135,8 @@ class SlackClient(PlatformClient):
         """See `PlatformClient.request`."""
         if method in ADDRESSES:  # whose secret is in the address: they get no token
             return self.new_request(params["url"], params["body"], {"content-type": params["kind"]})
+        if method == DOWNLOAD:
+            return await self._asking_for(params["url"], params["workspace"], params["most"])
         params = dict(params)
         token = await self._token_of(method, params.pop("workspace", None))
         given = {name: value for name, value in params.items() if value is not None}
@@ -133,6 +151,8 @@ class SlackClient(PlatformClient):
 
     def result(self, method: str, answer: HttpAnswer) -> Any:
         """See `PlatformClient.result`."""
+        if method == DOWNLOAD:
+            return self._content(answer)
         told = _object(answer.body)
         if told.get("ok") is True:
             return told
@@ -152,7 +172,30 @@ class SlackClient(PlatformClient):
 
     def is_harmless(self, method: str) -> bool:
         """What only reads, by the last part of its name."""
-        return READING.match(method) is not None
+        return method == DOWNLOAD or READING.match(method) is not None
+
+    async def _asking_for(self, url: str, workspace: str | None, most: int) -> HttpRequest:
+        """The request for a file, with the token, which nobody but Slack is to see."""
+        parts = urlsplit(url)
+        ours = parts.scheme == "https" and parts.netloc == FILES
+        is_beside = (
+            parts[:2] == urlsplit(self._base)[:2] != urlsplit(OFFICIAL)[:2]
+        )  # such as a fake
+        if not (ours or is_beside):
+            message = f"Only files at {FILES} can be fetched: no other host gets the token."
+            raise ConfigurationError(message)
+        token = await self._token_of(DOWNLOAD, workspace)
+        headers = {"authorization": f"Bearer {token}"}
+        return self.new_request(url, b"", headers, method="GET", longest=most)
+
+    def _content(self, answer: HttpAnswer) -> bytes:
+        """A file. Who may not have it is sent to where one signs in, or shown that as the file."""
+        is_page = answer.headers.get("content-type", "").startswith("text/html")
+        if answer.status == 200 and not is_page:  # noqa: PLR2004 - HTTP's
+            return answer.body
+        is_closed = answer.status < 400  # noqa: PLR2004 - the same
+        why = "the token may not read it: it needs the scope files:read." if is_closed else ""
+        raise self.failure(DOWNLOAD, answer, description=why)
 
     async def _token_of(self, method: str, workspace: str | None) -> str:
         if isinstance(self._token, str):

@@ -92,9 +92,11 @@ def _event(  # noqa: PLR0913 - the parts of an event
 ) -> SlackEvent:
     """An event where it happened: in a channel, or in private where that is so or nothing tells."""
     private = not place.channel or is_private(place.channel)
+    if user is not None and private and not is_ours:
+        place = Place("", None, place.team)  # a thread there may be in a talk of two others
     team = place.team or ""
     address = str(place) if place.channel else None
-    if user is not None and private and not (place.channel and is_ours):
+    if user is not None and not place.channel:
         address = str(Place.of_person(user.id, place.thread, place.team))
     conversation = in_team(place.channel or NOBODYS, team)
     return SlackEvent(

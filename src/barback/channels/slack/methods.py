@@ -21,8 +21,8 @@ admin.teams.admins admin.teams.owners admin.teams.settings admin.usergroups admi
 admin.users.session admin.users.unsupportedVersions admin.workflows admin.workflows.collaborators
 admin.workflows.permissions agents.sessions apps.connections apps.event.authorizations
 apps.manifest apps.permissions apps.permissions.resources apps.permissions.scopes
-apps.permissions.users apps.user.connection assistant.threads auth.teams calls.participants
-canvases.access canvases.sections chat.scheduledMessages conversations.canvases
+apps.permissions.users apps.user.connection assistant.search assistant.threads auth.teams
+calls.participants canvases.access canvases.sections chat.scheduledMessages conversations.canvases
 conversations.externalInvitePermissions conversations.requestSharedInvite files.comments
 files.remote oauth.v2 openid.connect slackLists slackLists.access slackLists.download
 slackLists.items team.billing team.externalTeams team.preferences team.profile tooling.tokens

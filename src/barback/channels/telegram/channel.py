@@ -19,8 +19,9 @@ from barback.channels.telegram.client import LONGEST, OFFICIAL, TelegramClient
 from barback.channels.telegram.place import Place
 from barback.channels.telegram.updates import event_of
 from barback.channels.texts import parts_of
+from barback.channels.unfit import made
 from barback.channels.webhook import WebhookChannel, WebhookRequest
-from barback.errors import CannotSend, ConfigurationError
+from barback.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -99,14 +100,6 @@ class TelegramChannel(WebhookChannel, ServingChannel):
             server=environ.get("TELEGRAM_SERVER") or OFFICIAL,
         )
 
-    async def start(self) -> None:
-        """Make the client ready. Raises `MissingExtra`."""
-        self.client.open()
-
-    async def stop(self) -> None:
-        """Close the client's connections."""
-        await self.client.close()
-
     # The webhook.
 
     def verify(self, request: WebhookRequest) -> None:
@@ -121,7 +114,7 @@ class TelegramChannel(WebhookChannel, ServingChannel):
 
     def event_of(self, update: Any) -> Event | None:
         """The event that an update is; None for what the bot itself has done."""
-        return event_of(update, channel=self.name, own_id=self._own_id)
+        return made(self.name, event_of, update, channel=self.name, own_id=self._own_id)
 
     async def set_webhook(self, url: str, **params: Any) -> None:
         """Tell Telegram where the webhook is, and its secret; `params` as `setWebhook` has them."""
@@ -172,14 +165,7 @@ class TelegramChannel(WebhookChannel, ServingChannel):
         return await self.client.call(method, **{**self._place(context).params, **params})
 
     def _place(self, context: Context[Any]) -> Place:
-        address = context.address
-        if address is None:
-            message = (
-                f"Nothing tells where on Telegram session {context.session.id!r} is: it keeps no "
-                f"address, and its key is no chat's. Send with context.client, and a chat_id."
-            )
-            raise CannotSend(message, session_id=context.session.id)
-        return Place.of(address)
+        return Place.of(self.address_in(context, "a chat_id"))
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r} of the bot {self._own_id}>"

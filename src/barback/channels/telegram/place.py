@@ -8,11 +8,14 @@ from urllib.parse import quote, unquote
 
 import msgspec
 
-__all__ = ["BUSINESS", "Place"]
+__all__ = ["BUSINESS", "TOPIC", "Place"]
 
 CHAT: Final = re.compile(r"-?\d{1,20}")
+NUMBER: Final = re.compile(r"\d{1,20}")
 BUSINESS: Final = "@"
 """Between a business connection and the chat in it, where the two name a conversation."""
+TOPIC: Final = "#"
+"""Between a channel's chat of direct messages and the topic in it, where they name one."""
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -21,7 +24,7 @@ class Place(msgspec.Struct, frozen=True):
     - `chat`: the chat's id, which in a private chat is the person's.
     - `thread`: a topic of a forum, or of a private chat with topics.
     - `business`: the business connection on whose behalf the bot speaks.
-    - `topic`: a topic of a channel's direct messages.
+    - `topic`: a topic of a channel's direct messages, which is the talk of one person.
     """
 
     chat: str
@@ -43,14 +46,15 @@ class Place(msgspec.Struct, frozen=True):
         """
         first, *others = [unquote(part) for part in key.split("/")]
         business, at, chat = first.rpartition(BUSINESS)
-        if not CHAT.fullmatch(chat):
+        chat, mark, topic = chat.partition(TOPIC)
+        if not CHAT.fullmatch(chat) or (mark and not NUMBER.fullmatch(topic)):
             return None
         thread = None
         if len(others) == 2 and not others[0]:  # noqa: PLR2004 - "group//thread"
             thread = others[1]
         elif len(others) == 1 and not chat.startswith("-") and not at:
             thread = others[0]  # of a person's own; behind a group there is a member
-        return cls(chat, thread or None, business or None)
+        return cls(chat, thread or None, business or None, topic or None)
 
     @property
     def params(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
+from barback.channels.unfit import UnfitEvent
 from barback.errors import (
     BotNotRunning,
     ChannelError,
@@ -17,6 +18,7 @@ from barback.errors import (
     CommitUnknown,
     ConfigurationError,
     NotDone,
+    SessionIdTooLong,
     WebhookMalformed,
 )
 
@@ -83,7 +85,9 @@ class Poller:
         except WebhookMalformed as error:
             logger.warning("An update of %s was left out: %s", self._channel.name, error)
             return
-        if event is not None:
+        if isinstance(event, UnfitEvent):
+            self._bot.leave_out(event, event.error)
+        elif event is not None:
             await self._until_done(event, remember=remember)
 
     async def _until_done(self, event: Event, *, remember: bool) -> None:
@@ -94,6 +98,9 @@ class Poller:
                 await self._bot.handle(event, remember=remember)
             except BotNotRunning:
                 raise
+            except SessionIdTooLong as error:
+                self._bot.leave_out(event, error)
+                return
             except (NotDone, CommitUnknown) as error:
                 logger.warning("%r was not done, and will be handled again: %s", event, error)
                 await asyncio.sleep(pause)

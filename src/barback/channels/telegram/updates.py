@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from barback.channels.fields import Json, number_in, object_in, text_in
-from barback.channels.telegram.place import BUSINESS, Place
+from barback.channels.telegram.place import BUSINESS, TOPIC, Place
 from barback.errors import WebhookMalformed
 from barback.events import MESSAGE, Event, User
 
@@ -90,7 +90,8 @@ def event_of(update: Any, *, channel: str, own_id: str = "") -> Event | None:
     business = message.get("business_connection_id")
     business = business if isinstance(business, str) else None
     user = _user(told, chat)
-    conversation = None if kind == JOINING else _conversation(chat, business)
+    topic = number_in(object_in(message, "direct_messages_topic"), "topic_id") or None
+    conversation = None if kind == JOINING else _conversation(chat, business, topic)
     if kind == GUEST:
         conversation = f"guest:{number_in(chat, 'id')}"
     if user is None and conversation is None:
@@ -105,7 +106,9 @@ def event_of(update: Any, *, channel: str, own_id: str = "") -> Event | None:
         user=user,
         conversation=conversation,
         thread=thread,
-        address=None if kind == GUEST else _address(told, chat, thread, business, user),
+        address=None
+        if kind == GUEST
+        else _address(told, chat, user, thread=thread, business=business, topic=topic),
         raw=update,
     )
 
@@ -133,10 +136,15 @@ def _user(told: Json, chat: Json) -> User | None:
     return _named(chat) if chat.get("type") == "private" else None
 
 
-def _conversation(chat: Json, business: str | None) -> str | None:
-    """The group; for a business, the chat in which the bot speaks on its behalf."""
+def _conversation(chat: Json, business: str | None, topic: str | None) -> str | None:
+    """The group; for a business, the chat in which the bot speaks on its behalf.
+
+    A channel's direct messages are one chat, in which each person has a topic: a talk of its own.
+    """
     if business is not None and number_in(chat, "id"):
         return f"{business}{BUSINESS}{number_in(chat, 'id')}"
+    if topic is not None and number_in(chat, "id"):
+        return f"{number_in(chat, 'id')}{TOPIC}{topic}"
     return None if chat.get("type") == "private" else number_in(chat, "id") or None
 
 
@@ -147,8 +155,14 @@ def _thread(of: Json, *, in_message: bool) -> str | None:
     return str(thread) if type(thread) is int and is_topic else None
 
 
-def _address(
-    told: Json, chat: Json, thread: str | None, business: str | None, user: User | None
+def _address(  # noqa: PLR0913 - the parts of a place
+    told: Json,
+    chat: Json,
+    user: User | None,
+    *,
+    thread: str | None,
+    business: str | None,
+    topic: str | None,
 ) -> str | None:
     """Where replies go: the chat, or else the person, who must have spoken to the bot before."""
     private = told.get("user_chat_id")  # of who asks to join, or has connected a business
@@ -156,10 +170,7 @@ def _address(
         return str(Place(str(private)))
     if not number_in(chat, "id"):
         return None if user is None else str(Place(user.id))
-    topic = object_in(told, "direct_messages_topic").get("topic_id")
-    return str(
-        Place(number_in(chat, "id"), thread, business, str(topic) if type(topic) is int else None)
-    )
+    return str(Place(number_in(chat, "id"), thread, business, topic))
 
 
 def _payload(told: Json) -> str | None:

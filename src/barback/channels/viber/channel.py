@@ -19,6 +19,7 @@ from barback.channels.answer import AnsweredEvent
 from barback.channels.opening import variable
 from barback.channels.signing import refuse_unless_equal
 from barback.channels.texts import parts_of
+from barback.channels.unfit import made
 from barback.channels.viber.callbacks import event_of
 from barback.channels.viber.client import INVALID_URL, LONGEST, NAME, OFFICIAL, ViberClient
 from barback.channels.viber.place import Place
@@ -123,14 +124,6 @@ class ViberChannel(WebhookChannel):
             server=environ.get("VIBER_SERVER") or OFFICIAL,
         )
 
-    async def start(self) -> None:
-        """Make the client ready. Raises `MissingExtra`."""
-        self.client.open()
-
-    async def stop(self) -> None:
-        """Close the client's connections."""
-        await self.client.close()
-
     # The webhook.
 
     def verify(self, request: WebhookRequest) -> None:
@@ -141,7 +134,7 @@ class ViberChannel(WebhookChannel):
 
     def events(self, request: WebhookRequest) -> Sequence[Event]:
         """The one event of a request; none, if Viber only tries the webhook."""
-        event = event_of(request.json(), channel=self.name)
+        event = made(self.name, event_of, request.json(), channel=self.name)
         return () if event is None else (event,)
 
     async def set_webhook(self, url: str, **params: Any) -> None:
@@ -211,13 +204,7 @@ class ViberChannel(WebhookChannel):
         return {}
 
     def _receiver(self, context: Context[Any]) -> dict[str, str]:
-        if context.address is None:
-            message = (
-                f"Nothing tells who on Viber session {context.session.id!r} is: it keeps no "
-                f"address, and its key is no person's. Send with context.client, and a receiver."
-            )
-            raise CannotSend(message, session_id=context.session.id)
-        return Place.of(context.address).params
+        return Place.of(self.address_in(context, "a receiver")).params
 
     def _one_message_only(self, context: Context[Any]) -> CannotSend:
         message = (

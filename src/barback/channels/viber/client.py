@@ -9,6 +9,7 @@ import msgspec
 
 from barback.channels.client import TOO_MANY, PlatformClient
 from barback.channels.http import HttpAnswer, HttpRequest, is_address
+from barback.channels.texts import shown
 from barback.errors import ChannelError, ConfigurationError
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ RATE_WINDOW = 10.0
 """Seconds in which Viber counts requests: .../bots-api/resources/messaging/broadcast-message."""
 
 TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{1,256}")
-QUOTED: Final = re.compile(r'"[^"]*"')
 
 
 class Told(msgspec.Struct):
@@ -95,9 +95,7 @@ class ViberClient(PlatformClient):
         return method.startswith("get_")
 
     def _refusal(self, method: str, answer: HttpAnswer, told: Told) -> ChannelError:
-        # A quotation may be of what people said.
         said = told.status_message if isinstance(told.status_message, str) else ""
-        description = QUOTED.sub('"…"', said).replace(self._token, "***")[:200]
         wait = None
         if told.status == RATE:
             answer, wait = msgspec.structs.replace(answer, status=TOO_MANY), RATE_WINDOW
@@ -105,6 +103,6 @@ class ViberClient(PlatformClient):
             method,
             answer,
             code=told.status or None,
-            description=description,
+            description=shown(said, self._token),
             retry_after=wait,
         )

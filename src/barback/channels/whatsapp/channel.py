@@ -19,7 +19,7 @@ from barback.channels.texts import parts_of
 from barback.channels.whatsapp.client import LONGEST, WhatsAppClient
 from barback.channels.whatsapp.place import Place
 from barback.channels.whatsapp.updates import IdentifyBy, events_of
-from barback.errors import CannotSend, ConfigurationError
+from barback.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -61,6 +61,7 @@ class WhatsAppChannel(MetaChannel):
     # 80 of each number, says Meta, with what comes in. (Of one that is in the app as well, 20.)
     sends_per_second = 60.0
     subject = "whatsapp_business_account"
+    variables = "WHATSAPP"
     client: WhatsAppClient
 
     def __init__(  # noqa: PLR0913 - each may be left out
@@ -142,10 +143,15 @@ class WhatsAppChannel(MetaChannel):
         """See `MetaChannel.events_of`."""
         return list(events_of(entry, channel=self.name, identify_by=self._identify_by))
 
+    async def set_webhook(self, url: str, **params: Any) -> None:
+        """See `MetaChannel.set_webhook`. It needs a `waba_id` as well."""
+        # Or else Meta would know where, and never send anything.
+        self.needed(self._waba_id, "waba_id", "the id of the WhatsApp Business Account")
+        await super().set_webhook(url, **params)
+
     async def subscribe(self) -> None:
-        """Let Meta send what happens to the account, if its id is known."""
-        if self._waba_id is not None:
-            await self.client.subscribe_app()
+        """Let Meta send what happens to the account."""
+        await self.client.subscribe_app()
 
     # What the bot says.
 
@@ -216,11 +222,4 @@ class WhatsAppChannel(MetaChannel):
         return await self.send_message(context, **{"type": kind, kind: content})
 
     def _place(self, context: Context[Any]) -> Place:
-        address = context.address
-        if address is None:
-            message = (
-                f"Nothing tells who on WhatsApp session {context.session.id!r} is: it keeps no "
-                f"address, and its key is no phone number. Send with context.client, and to=…"
-            )
-            raise CannotSend(message, session_id=context.session.id)
-        return Place.of(address)
+        return Place.of(self.address_in(context, "to=…"))

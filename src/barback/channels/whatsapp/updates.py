@@ -17,6 +17,7 @@ import msgspec
 
 from barback.channels.fields import Json, object_in, objects_in, text_in
 from barback.channels.meta.channel import digest_of
+from barback.channels.unfit import made
 from barback.channels.whatsapp.place import Place
 from barback.events import MESSAGE, Event, User
 
@@ -69,13 +70,13 @@ def events_of(entry: Json, *, channel: str, identify_by: IdentifyBy = "user_id")
         field, value = text_in(change, "field") or "changes", object_in(change, "value")
         parts = [(name, part) for name in LISTS for part in objects_in(value, name)]
         if not parts:
-            yield _of_account(change, field, channel, account)
+            yield made(channel, _of_account, change, field, channel, account)
         for name, part in parts:
             # Of the lists, an event has only what it is about.
             raw = {key: each for key, each in value.items() if key not in LISTS} | {name: [part]}
             if _is_anothers(objects_in(value, "contacts"), part, parts):
                 del raw["contacts"]
-            yield _event_of(field, name, part, raw, channel=channel, by=identify_by)
+            yield made(channel, _event_of, field, name, part, raw, channel=channel, by=identify_by)
 
 
 def _of_account(change: Json, field: str, channel: str, account: str) -> Event:

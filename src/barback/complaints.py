@@ -1,4 +1,4 @@
-"""Complaints: what is logged of requests that come to nothing, however many there are."""
+"""Complaints: what is logged of what comes to nothing, however much there is of it."""
 
 from __future__ import annotations
 
@@ -21,9 +21,11 @@ class Complaints:
         self._told_at: dict[tuple[str, str], float] = {}
         self._untold: dict[tuple[str, str], int] = {}
 
-    def tell(self, path: str, what: str, error: Exception) -> None:
-        """Log that a request to `path` was refused, or the like."""
-        kind, now = (path, type(error).__name__), time.monotonic()
+    def tell(
+        self, about: str, what: str, error: Exception, *, level: int = logging.WARNING
+    ) -> None:
+        """Log that `about`, such as "A request to /line", "was refused", or the like."""
+        kind, now = (about, type(error).__name__), time.monotonic()
         if now - self._told_at.get(kind, float("-inf")) < EVERY:
             self._untold[kind] = self._untold.get(kind, 0) + 1
             return
@@ -32,4 +34,4 @@ class Complaints:
         and_more = (
             f" So it was with {more} others since the last line of this kind." if more else ""
         )
-        logger.warning("A request to %s %s: %s%s", path, what, error, and_more)
+        logger.log(level, "%s %s: %s%s", about, what, error, and_more)
