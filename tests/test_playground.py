@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -39,6 +40,35 @@ async def greet(context):
     await context.send_text(f"Visit {context.state.visits}")
 """
 
+STEPS = """
+from barback import Bot, History
+
+bot = Bot(initial_state={"name": None}, history=History(keep=10))
+
+@bot.command("begin")
+async def begin(context):
+    context.next_step(ask_name)
+    await context.send_text("What is your name?")
+
+@bot.step("ask_name")
+async def ask_name(context):
+    context.history.append(context.event.text)
+    context.set_state(name=context.event.text)
+    context.end_steps()
+    await context.send_text(f"Hello {context.event.text}")
+"""
+HELD = """
+import asyncio
+from barback import Bot
+
+bot = Bot()
+
+@bot.on_event
+async def hold(context):
+    context.set_state(held=True)
+    await asyncio.sleep(60)
+"""
+
 
 def saying(text: str, person: str = "ann", conversation: str | None = None) -> Message:
     return Message(person=person, conversation=conversation, text=text)
@@ -69,11 +99,10 @@ async def test_each_turn_tells_what_it_read_changed_and_sent(tmp_path: Path) -> 
         first, second = world.turns
         assert [step["name"] for step in first["steps"]] == ["checkout", "handle", "send", "commit"]
         assert all(step["ms"] is not None for step in first["steps"])
-        assert first["changes"] == [
-            {"path": "asking", "before": {"value": False}, "after": {"value": True}}
-        ]
+        assert first["changes"] == [{"path": "asking", "before": "false", "after": "true"}]
+        assert (first["sent"], second["sent"]) == (["Hi, what's your nickname?"], ["Hello Tim"])
         assert (first["found"], second["found"]) == (False, True)
-        assert second["before"]["asking"] is True
+        assert json.loads(second["before"])["asking"] is True
         assert {change["path"] for change in second["changes"]} == {"asking", "nickname"}
         assert said(world) == ["Hi, what's your nickname?", "Hello Tim"]
 
@@ -98,6 +127,34 @@ async def test_an_event_may_be_delivered_again_and_two_may_come_at_once(tmp_path
         assert (await world.session("playground:ann"))["state"]["n"] == 3
         with pytest.raises(ConfigurationError, match="no event of turn 99"):
             await world.again(99)
+
+
+async def test_a_turn_tells_of_steps_and_history_as_well(tmp_path: Path) -> None:
+    async with tried(tmp_path, STEPS) as world:
+        await world.give([saying("/begin")])
+        assert world.turns[0]["changes"] == [
+            {"path": "(step)", "before": None, "after": "ask_name"}
+        ]
+        assert (await world.session("playground:ann"))["step"] == "ask_name"
+        await world.give([saying("Tim")])
+        assert world.turns[1]["changes"] == [
+            {"path": "(step)", "before": "ask_name", "after": None},
+            {"path": "(history)", "before": None, "after": "1 more"},
+            {"path": "name", "before": "null", "after": '"Tim"'},
+        ]
+        await world.again(world.turns[1]["number"])
+        assert world.turns[2]["changes"] == []
+
+
+async def test_what_is_large_is_shown_in_part(tmp_path: Path) -> None:
+    async with tried(tmp_path) as world:
+        await world.give([Message(person="ann", payload="x" * 100_000)])
+        (change,) = world.turns[0]["changes"]
+        assert change["path"] == "cart[0]"
+        assert change["after"].endswith("x… (100,002 characters)")
+        assert len(change["after"]) < 3000
+        await world.give([saying("Hi")])
+        assert world.turns[1]["before"].endswith("characters: open the session to see them.")
 
 
 async def test_a_session_ends_when_the_clock_is_moved_far_enough(tmp_path: Path) -> None:
@@ -168,6 +225,47 @@ async def test_typed_states_are_edited_as_such(tmp_path: Path) -> None:
         assert edited["state"] == {"name": "A", "visits": 7}
 
 
+async def test_numbers_are_the_same_when_a_page_has_edited_what_is_beside_them(
+    tmp_path: Path,
+) -> None:
+    code = SHOP.replace('"n": 0', '"n": 9007199254740993, "price": 1.0')
+    async with asked(tmp_path, code=code) as client:
+        path = "/api/session?id=playground:ann"
+        told = (await client.get(path)).json()
+        assert isinstance(told["state"], str)  # as JSON: a browser's numbers have 53 bits
+        body = f'{{"id": "playground:ann", "state": {told["state"].replace("false", "true")}}}'
+        sent = {"content-type": "application/json"}
+        edited = (await client.post("/api/edit", content=body, headers=sent)).json()
+        assert json.loads(edited["state"]) == {**json.loads(told["state"]), "asking": True}
+        assert '"n": 9007199254740993' in edited["state"]
+        assert '"price": 1.0' in edited["state"]
+
+
+# Turns that take long.
+
+
+async def test_a_page_does_not_wait_for_turns_that_take_long(tmp_path: Path) -> None:
+    async with asked(tmp_path, code=HELD) as client, asyncio.timeout(20):
+        for _ in range(10):  # a browser asks for six things at a time
+            answer = await client.post("/api/say", json={"messages": [{"person": "a", "text": ""}]})
+            assert answer.status_code == 200
+        while (await client.get("/api/world")).json()["busy"] != {"playground:a": 10}:
+            await asyncio.sleep(0)
+
+
+async def test_turns_that_take_long_do_not_keep_it_from_ending(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("barback.playground.world.PATIENCE", 0.05)
+    async with asyncio.timeout(10), tried(tmp_path, HELD) as world:
+        held = world.begin([saying("Hi")])
+        await asyncio.sleep(0.05)
+    (outcome,) = await held
+    assert outcome == "BotNotRunning: The bot is shutting down. Deliver the event again."
+    assert world.turns[0]["settled"] == "not_done"
+    assert world.about()["busy"] == {}
+
+
 # Code that changes.
 
 
@@ -207,6 +305,15 @@ async def test_code_that_cannot_be_loaded_at_first_is_loaded_when_it_can_be(tmp_
             await world.give([saying("Hi")])
         await changed(world, tmp_path / "shop.py", SHOP)
         assert await world.give([saying("Hi")]) == ["committed"]
+
+
+async def test_code_that_ends_the_process_is_trouble_and_no_end(tmp_path: Path) -> None:
+    async with tried(tmp_path) as world:
+        await world.give([saying("Hi")])
+        await changed(world, tmp_path / "shop.py", "raise SystemExit(3)")
+        assert world.trouble is not None
+        assert "belongs below" in world.trouble
+        assert await world.give([saying("Tim")]) == ["committed"]
 
 
 async def test_modules_that_the_bot_imports_are_loaded_anew_as_well(tmp_path: Path) -> None:
@@ -270,6 +377,17 @@ async def test_a_session_that_was_there_before_begins_the_test(tmp_path: Path) -
     assert "The session was there before." in text
 
 
+async def test_a_session_that_was_at_a_step_is_at_it_in_the_test(tmp_path: Path) -> None:
+    async with tried(tmp_path, STEPS) as world:
+        await world.give([saying("/begin")])
+        world.forget()
+        await world.give([saying("Tim")])
+        text = world.as_test()
+    passed = await asyncio.to_thread(run_test, tmp_path, text)
+    assert passed.returncode == 0, passed.stdout + text
+    assert "Hello Tim" in text
+
+
 async def test_nothing_done_is_a_test_too(tmp_path: Path) -> None:
     async with tried(tmp_path) as world:
         text = world.as_test()
@@ -291,8 +409,10 @@ async def test_a_typed_bot_is_saved_as_well(tmp_path: Path) -> None:
 
 
 @asynccontextmanager
-async def asked(folder: Path, **options: Any) -> AsyncIterator[httpx2.AsyncClient]:
-    async with tried(folder) as world:
+async def asked(
+    folder: Path, code: str = SHOP, **options: Any
+) -> AsyncIterator[httpx2.AsyncClient]:
+    async with tried(folder, code) as world:
         app = playground_app(world, **options)
         transport = httpx2.ASGITransport(app=app)
         async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
@@ -302,14 +422,14 @@ async def asked(folder: Path, **options: Any) -> AsyncIterator[httpx2.AsyncClien
 async def test_only_its_own_page_may_speak_to_it(tmp_path: Path) -> None:
     async with asked(tmp_path) as client:
         body = b'{"messages": [{"person": "ann", "text": "Hi"}]}'
-        json = {"content-type": "application/json"}
+        sent = {"content-type": "application/json"}
         assert (await client.get("/", headers={"host": "evil.example"})).status_code == 421
-        stranger = {**json, "origin": "http://evil.example"}
+        stranger = {**sent, "origin": "http://evil.example"}
         assert (await client.post("/api/say", content=body, headers=stranger)).status_code == 403
         # A page elsewhere may send this without asking first; JSON it may not.
         plain = {"content-type": "text/plain"}
         assert (await client.post("/api/say", content=body, headers=plain)).status_code == 415
-        own = {**json, "origin": "http://localhost"}
+        own = {**sent, "origin": "http://localhost"}
         assert (await client.post("/api/say", content=body, headers=own)).status_code == 200
         page = await client.get("/")
         assert "default-src 'self'" in page.headers["content-security-policy"]
@@ -340,8 +460,8 @@ async def test_a_token_is_asked_for_once(tmp_path: Path) -> None:
 )
 async def test_what_it_is_asked_wrongly_is_told(tmp_path: Path, path: str, body: bytes) -> None:
     async with asked(tmp_path) as client:
-        json = {"content-type": "application/json"}
-        answer = await client.post(f"/api/{path}", content=body, headers=json)
+        sent = {"content-type": "application/json"}
+        answer = await client.post(f"/api/{path}", content=body, headers=sent)
         assert answer.status_code == 400
         assert msgspec.json.decode(answer.content)["error"]
 
@@ -349,6 +469,6 @@ async def test_what_it_is_asked_wrongly_is_told(tmp_path: Path, path: str, body:
 async def test_what_is_too_large_is_refused(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr("barback.playground.app.MOST", 10)
     async with asked(tmp_path) as client:
-        json = {"content-type": "application/json"}
-        answer = await client.post("/api/say", content=b" " * 11, headers=json)
+        sent = {"content-type": "application/json"}
+        answer = await client.post("/api/say", content=b" " * 11, headers=sent)
         assert answer.status_code == 413

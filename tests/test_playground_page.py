@@ -171,6 +171,39 @@ async def test_a_session_is_edited_with_the_keyboard_and_deleted(tmp_path: Path)
         await expect(dialog).to_contain_text("It does not exist yet")
 
 
+async def test_numbers_that_a_browser_rounds_stay_as_they_are(tmp_path: Path) -> None:
+    code = SHOP.replace('"n": 0', '"n": 9007199254740993, "price": 1.0')
+    async with opened(tmp_path, code=code) as page:
+        await page.get_by_role("button", name="Session of ann").click()
+        box = page.get_by_role("dialog").get_by_label("State")
+        await expect(box).to_have_value(re.compile("9007199254740993"))
+        await box.fill((await box.input_value()).replace("false", "true"))
+        await page.get_by_role("button", name="Save", exact=True).click()
+        await expect(page.get_by_role("status")).to_have_text("playground:ann was changed.")
+        await page.keyboard.press("Escape")
+        await say(page, "ann", "+1")
+        await heard(page, "ann", "+1", "9007199254740994")
+        await turn(page).locator("summary").first.click()
+        await expect(turn(page).locator("tbody tr")).to_have_text(
+            ["n90071992547409939007199254740994"]
+        )
+        await expect(turn(page).locator(".sent li")).to_have_text(["9007199254740994"])
+
+
+async def test_the_page_can_be_used_while_turns_take_long(tmp_path: Path) -> None:
+    first = "    if event.is_payload:"
+    held = f'    if event.text == "hold":\n        await asyncio.sleep(60)\n{first}'
+    async with opened(tmp_path, code=SHOP.replace(first, held)) as page:
+        for _ in range(8):  # a browser asks for six things at a time
+            await say(page, "ann", "hold")
+        await expect(who(page, "ann")).to_contain_text("A turn is under way")
+        await page.reload()
+        await expect(who(page, "ann")).to_contain_text("A turn is under way")
+        await say(page, "bob", "Hi")
+        await heard(page, "bob", "Hi", "Hi, what's your nickname?")
+        await expect(who(page, "bob").get_by_text("A turn is under way")).to_be_hidden()
+
+
 async def test_the_clock_is_moved_and_sessions_end(tmp_path: Path) -> None:
     code = SHOP.replace("Bot(", "Bot(session_store=MemorySessionStore(expires_in=90), ").replace(
         "import Bot", "import Bot, MemorySessionStore"
@@ -243,7 +276,7 @@ async def test_somebody_is_added_to_a_group_in_which_all_hear_all(tmp_path: Path
 async def test_the_page_is_accessible_and_fits(look: str, tmp_path: Path) -> None:
     async with opened(tmp_path, look=look) as page:
         await accessible(page)
-        await say(page, "ann", "Hi")
+        await say(page, "ann", "x" * 4000, "Press a button with it")
         await say(page, "ann", "crash")
         await expect(page.locator("#list > li")).to_have_count(2)
         for number in (0, 1):

@@ -6,7 +6,7 @@ import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from barback.cli.loading import load_bot
+from barback.cli.loading import load_bot, split_name
 from barback.errors import ConfigurationError
 from barback.extras import needs_extra
 from barback.playground.source import Source
@@ -57,6 +57,7 @@ def dev(  # noqa: PLR0913 - what the command line says
     It is for the machine it runs on. With another --host everybody who can reach it, and knows the
     token, can run the bot.
     """
+    split_name(bot)  # what no change of the code could mend
     folder = Path.cwd()
     source = Source(bot, load_bot, folder)
     given = None if store is None else leased(open_store(store))

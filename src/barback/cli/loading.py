@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import ModuleType
 
-__all__ = ["load_bot", "with_channels"]
+__all__ = ["load_bot", "split_name", "with_channels"]
 
 
 def load_bot(name: str) -> Bot[Any]:
@@ -23,10 +23,7 @@ def load_bot(name: str) -> Bot[Any]:
 
     After the colon stands the bot's name in the module. Raises `ConfigurationError`.
     """
-    module_name, colon, path = name.partition(":")
-    if not (colon and module_name and path):
-        message = f"{name!r} names no bot: write its module and its name there, as in 'shop:bot'."
-        raise ConfigurationError(message)
+    module_name, path = split_name(name)
     found: object = _module(module_name)
     for step in path.split("."):
         try:
@@ -38,6 +35,15 @@ def load_bot(name: str) -> Bot[Any]:
         message = f"{name!r} is of type {type(found).__name__}, and must be a barback.Bot."
         raise ConfigurationError(message)
     return found
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """The module, and the bot's name there. Raises `ConfigurationError` for what names no bot."""
+    module_name, _, path = name.partition(":")
+    if not (module_name and path):
+        message = f"{name!r} names no bot: write its module and its name there, as in 'shop:bot'."
+        raise ConfigurationError(message)
+    return module_name, path
 
 
 def with_channels(bot: Bot[Any], names: Iterable[str]) -> Bot[Any]:
@@ -56,9 +62,14 @@ def _module(name: str) -> ModuleType:
         return import_module(name)
     except BarbackError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if isinstance(error, ModuleNotFoundError) and _is_part(error.name, name):
             message = f"There is no module {name!r}, neither in {here!r} nor installed."
+        elif isinstance(error, SystemExit):
+            message = (
+                f"The module {name!r} ends the process when it is imported ({error!r}): what runs "
+                'the bot belongs below `if __name__ == "__main__":`.'
+            )
         else:
             told = f"{type(error).__name__}: {error}"
             message = f"The module {name!r} could not be imported: {told}"

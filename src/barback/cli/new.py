@@ -246,7 +246,8 @@ $ python @MODULE@.py
 ```
 
 What it remembers is in `sessions.db`: see `barback sessions list --store sqlite:///sessions.db`.
-`barback doctor @MODULE@:bot` finds out what is not as it should be.
+`barback doctor @MODULE@:bot` finds out what is not as it should be, and `barback dev @MODULE@:bot`
+is a web page on which you see what the bot does; it needs `python -m pip install 'barback[serve]'`.
 """
 
 SERVED: Final = """\
@@ -254,6 +255,12 @@ Tell the environment of @CHANNEL@, and see what is missing:
 
 ```console
 $ barback doctor @MODULE@:bot --channel @CHANNEL@
+```
+
+Try it without the platform, on a web page on which you see what it does:
+
+```console
+$ barback dev @MODULE@:bot
 ```
 
 Serve its webhook, behind https, and tell the platform where that is:

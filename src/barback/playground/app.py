@@ -18,6 +18,7 @@ import msgspec
 
 from barback.errors import BarbackError, BotNotRunning
 from barback.extras import needs_extra
+from barback.playground.report import in_json
 from barback.playground.world import Conflict, Message, Playground
 
 with needs_extra("serve"):
@@ -241,11 +242,14 @@ async def _world(playground: Playground, _: Request) -> Any:
 async def _say(playground: Playground, told: Say) -> Any:
     if not 1 <= len(told.messages) <= 10 or not 1 <= told.copies <= 10:  # noqa: PLR2004
         return {"error": "One to ten messages, one to ten times."}
-    return {"settled": await playground.give(told.messages, copies=told.copies)}
+    # Not waited for: a browser asks for six things at a time, and handlers may take long.
+    playground.begin(told.messages, copies=told.copies)
+    return {}
 
 
 async def _again(playground: Playground, told: Again) -> Any:
-    return {"settled": await playground.again(told.turn)}
+    playground.begin_again(told.turn)
+    return {}
 
 
 async def _move(playground: Playground, told: Move) -> Any:
@@ -254,7 +258,12 @@ async def _move(playground: Playground, told: Move) -> Any:
 
 
 async def _session(playground: Playground, request: Request) -> Any:
-    return await playground.session(request.query_params.get("id", ""))
+    return _for_the_page(await playground.session(request.query_params.get("id", "")))
+
+
+def _for_the_page(session: dict[str, Any]) -> dict[str, Any]:
+    """With the state as text: a page's numbers would make 1 of 1.0, and round large ones."""
+    return {**session, "state": in_json(session["state"])}
 
 
 async def _session_of(playground: Playground, request: Request) -> Any:
@@ -263,7 +272,7 @@ async def _session_of(playground: Playground, request: Request) -> Any:
 
 
 async def _edit(playground: Playground, told: Edit) -> Any:
-    return await playground.edit(told.id, told.state, told.version)
+    return _for_the_page(await playground.edit(told.id, told.state, told.version))
 
 
 async def _delete(playground: Playground, told: Named) -> Any:

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
 from barback.differences import MISSING, differences, written
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator, Sequence
 
     from barback.events import Event
     from barback.observing.turn_seen import Step, TurnSeen
 
-__all__ = ["report_of"]
+__all__ = ["in_json", "report_of"]
 
 MOST: Final = 64 * 1024  # bytes of a state that are shown with a turn; a session shows all
+MOST_OF_ONE: Final = 2000  # characters of a part that was changed, or of a text that was sent
 MOST_CHANGES: Final = 200
 
 
-def report_of(seen: TurnSeen, number: int, *, hidden: Collection[str] = ()) -> dict[str, Any]:
-    """A turn that is over, as values that JSON has; without the steps that are `hidden`."""
+def report_of(
+    seen: TurnSeen, number: int, *, sent: Sequence[str] = (), hidden: Collection[str] = ()
+) -> dict[str, Any]:
+    """A turn that is over, as values that JSON has; without the steps that are `hidden`.
+
+    States are JSON as text: a page's numbers are not a state's, whose 1.0 is not 1.
+    """
     before, after = seen.before, seen.after
     changes = [] if before is None else list(differences(before, after))
     return {
@@ -36,14 +41,42 @@ def report_of(seen: TurnSeen, number: int, *, hidden: Collection[str] = ()) -> d
         "ms": _ms(seen.seconds),
         "found": seen.found,
         "steps": [_step(step, seen.began_at) for step in seen.steps if step.name not in hidden],
-        "before": _unless_large(before),
+        "sent": [_cut(text) for text in sent],
+        "before": None if before is None else _unless_large(in_json(before)),
         "changes": [
-            {"path": written(each.path), "before": _shown(each.before), "after": _shown(each.after)}
-            for each in changes[:MOST_CHANGES]
+            *_beside_the_state(seen),
+            *(
+                _change(written(each.path), _shown(each.before), _shown(each.after))
+                for each in changes[:MOST_CHANGES]
+            ),
         ],
         "more_changes": max(0, len(changes) - MOST_CHANGES),
         "error": _error(seen.failure or seen.error),
     }
+
+
+def in_json(value: Any) -> str:
+    """A value as JSON, for people to read."""
+    return json.dumps(value, ensure_ascii=False, indent=2)
+
+
+def _beside_the_state(seen: TurnSeen) -> Iterator[dict[str, Any]]:
+    """What a turn changed of its session that is no part of the state."""
+    draft, kept = getattr(seen.turn, "draft", None), seen.turn.kept
+    if draft is None or seen.settled == "duplicate":
+        return
+    step = None if kept is None else kept.step
+    if draft.step != step:
+        yield _change("(step)", step, draft.step)
+    if draft.cleared:
+        yield _change("(history)", "all until now", None)
+    if draft.appended:
+        yield _change("(history)", None, f"{len(draft.appended)} more")
+
+
+def _change(path: str, before: str | None, after: str | None) -> dict[str, Any]:
+    """One row; None is where there is nothing."""
+    return {"path": path, "before": before, "after": after}
 
 
 def _event(event: Event) -> dict[str, Any]:
@@ -93,10 +126,16 @@ def _ms(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds * 1000, 3)
 
 
-def _unless_large(value: Any) -> Any:
-    return None if len(msgspec.json.encode(value)) > MOST else value
+def _unless_large(text: str) -> str:
+    return text if len(text) <= MOST else f"{len(text):,} characters: open the session to see them."
 
 
-def _shown(value: Any) -> dict[str, Any]:
-    """A value, or that there is none: JSON has no word for that."""
-    return {} if value is MISSING else {"value": _unless_large(value)}
+def _shown(value: Any) -> str | None:
+    """A part of a state as JSON; None where there is none."""
+    return None if value is MISSING else _cut(json.dumps(value, ensure_ascii=False))
+
+
+def _cut(text: str) -> str:
+    if len(text) <= MOST_OF_ONE:
+        return text
+    return f"{text[:MOST_OF_ONE]}… ({len(text):,} characters)"

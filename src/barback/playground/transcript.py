@@ -49,6 +49,7 @@ class Found(msgspec.Struct):
 
     session_id: str
     state: dict[str, Any]
+    step: str | None = None
 
 
 Act = Said | Advanced | Edited | Found
@@ -181,6 +182,8 @@ class Writer:
         else:
             yield "    context.state.clear()"
             yield f"    context.state.update({act.state!r})"
+        if isinstance(act, Found) and act.step is not None:
+            yield f"    context.next_step({act.step!r})"
 
 
 def _list(texts: list[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections import deque
+from collections import Counter, deque
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from contextvars import ContextVar
 from itertools import count
@@ -44,6 +44,7 @@ MOST_TURNS: Final = 500  # that are kept for a page that comes later
 MOST_LINES: Final = 2000
 MOST_UNREAD: Final = 2000  # pieces of news, for a page that does not listen any more
 LOOK_EVERY: Final = 0.4  # seconds, at the files
+PATIENCE: Final = 2.0  # seconds that turns have to end, when code is loaded anew or it all ends
 WITHIN: Final = 10.0  # seconds to wait for a session that a turn holds
 
 _own: ContextVar[bool] = ContextVar("barback_playground_own", default=False)
@@ -87,6 +88,9 @@ class Playground(Observer):
         self._numbers = count(1)
         self._groups = count(1)
         self._answers: dict[int, Said] = {}
+        self._sent: dict[int, list[str]] = {}
+        self._busy: Counter[str] = Counter()
+        self._under_way: set[asyncio.Task[list[str]]] = set()
         self._known: set[str] = set()
         self._listeners: set[asyncio.Queue[dict[str, Any] | None]] = set()
         self._changing = asyncio.Lock()
@@ -115,6 +119,8 @@ class Playground(Observer):
         self.end_news()
         async with self._changing:
             await self._stop()
+        if self._under_way:
+            await asyncio.wait(self._under_way)
 
     async def reload(self) -> None:
         """Load the code, and put the bot in the place of the one before, with its sessions.
@@ -152,6 +158,7 @@ class Playground(Observer):
             stack.enter_context(
                 bot._borrowed(store, self._stage, self.clock, _leave_to_be_seen)  # noqa: SLF001
             )
+            bot._shutdown_timeout = min(bot._shutdown_timeout, PATIENCE)  # noqa: SLF001
             if self not in bot._observers:  # noqa: SLF001
                 bot.observe(self)
             await stack.enter_async_context(bot)
@@ -173,7 +180,7 @@ class Playground(Observer):
         if isinstance(error, ConfigurationError):
             self.trouble = f"{error}\n\n{self.trouble}"
         logger.warning("The bot could not be loaded: %s", error)
-        self._tell({"type": "trouble", "trouble": self.trouble})
+        self._tell({"type": "trouble", **self.about()})
 
     async def _watching(self) -> None:
         while True:
@@ -191,8 +198,10 @@ class Playground(Observer):
             "channel": self._stage.name,
             "store": None if bot is None else bot._store.name,  # noqa: SLF001
             "trouble": self.trouble,
+            "running": self._stack is not None,
             "now": int(self.clock() * 1000),
             "ahead": self.clock.ahead,
+            "busy": dict(self._busy),
         }
 
     async def news(self) -> AsyncIterator[dict[str, Any]]:
@@ -232,17 +241,33 @@ class Playground(Observer):
             except asyncio.QueueFull:
                 self._listeners.discard(queue)
 
+    def turn_began(self, turn: TurnSeen) -> None:
+        """See `Observer.turn_began`."""
+        if not _is_own(turn):
+            self._count(turn.session_id, 1)
+
+    def _count(self, session_id: str, change: int) -> None:
+        """So many turns of a session are under way, or wait, more than before."""
+        self._busy[session_id] += change
+        turns = self._busy[session_id]
+        if not turns:
+            del self._busy[session_id]
+        self._tell({"type": "busy", "session": session_id, "turns": turns})
+
     def turn_ended(self, turn: TurnSeen) -> None:
         """See `Observer.turn_ended`."""
-        if _own.get() or turn.origin == "upkeep":
+        if _is_own(turn):
             return
+        self._count(turn.session_id, -1)
         self._keep_what_was_there(turn)
+        sent = self._sent.pop(id(turn.event), [])
         said = self._answers.get(id(turn.event))
         # The page's own stands in for an `on_error` that the bot does not have.
         unseen = self.bot is not None and self.bot._on_error is _leave_to_be_seen  # noqa: SLF001
         if said is not None and turn.failure is not None and unseen:
             said.error = type(turn.failure)
-        report = report_of(turn, next(self._numbers), hidden=("on_error",) if unseen else ())
+        hidden = ("on_error",) if unseen else ()
+        report = report_of(turn, next(self._numbers), sent=sent, hidden=hidden)
         self.turns.append(report)
         self._tell({"type": "turn", "turn": report})
 
@@ -251,34 +276,54 @@ class Playground(Observer):
         session_id, said = turn.session_id, self._answers.get(id(turn.event))
         if session_id not in self._known:
             self._known.add(session_id)
-            if turn.found and said is not None and turn.before is not None:
-                self.transcript.put_before(said, Found(session_id, turn.before))
+            kept = turn.turn.kept
+            if kept is not None and said is not None and turn.before is not None:
+                self.transcript.put_before(said, Found(session_id, turn.before, kept.step))
 
     def _heard(self, session_id: str, event: Event, text: str) -> None:
         """The bot has said something."""
         said = self._answers.get(id(event))
         if said is not None:
             said.replies.append(text)
+        self._sent.setdefault(id(event), []).append(text)
         self._say("bot", session_id, event, text)
 
     # What people do.
 
     async def give(self, messages: Sequence[Message], *, copies: int = 1) -> list[str]:
         """Give the bot messages, all at the same time; each so often, with the same id."""
+        return await self.begin(messages, copies=copies)
+
+    def begin(self, messages: Sequence[Message], *, copies: int = 1) -> asyncio.Task[list[str]]:
+        """The same, without waiting for what comes of it; that is told as news too.
+
+        What is wrong with the messages is raised at once.
+        """
         self._running()
         events = [self._event(message) for message in messages]
-        for event in events:
-            self._say("person", self._session_of(event), event, event.text)
-        return await self._handle([event for event in events for _ in range(copies)])
+        sessions = [self._session_of(event) for event in events]
+        for event, session_id in zip(events, sessions, strict=True):
+            self._say("person", session_id, event, event.text)
+        return self._spawn([event for event in events for _ in range(copies)])
 
     async def again(self, number: int) -> list[str]:
         """Give the bot the event of a turn once more, as a platform does that saw no answer."""
+        return await self.begin_again(number)
+
+    def begin_again(self, number: int) -> asyncio.Task[list[str]]:
+        """The same, without waiting for what comes of it."""
         self._running()
         for act in self.transcript.acts:
             if isinstance(act, Said) and act.event.id == self._id_of(number):
-                return await self._handle([msgspec.structs.replace(act.event)])
+                return self._spawn([msgspec.structs.replace(act.event)])
         message = f"There is no event of turn {number} to be sent again."
         raise ConfigurationError(message)
+
+    def _spawn(self, events: list[Event]) -> asyncio.Task[list[str]]:
+        task = asyncio.create_task(self._handle(events))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return task
 
     def _id_of(self, number: int) -> str | None:
         for report in self.turns:
@@ -296,15 +341,16 @@ class Playground(Observer):
             self.transcript.add(one)
             said.append(one)
         try:
-            return list(await asyncio.gather(*(self._outcome(one.event) for one in said)))
+            outcomes = list(await asyncio.gather(*(self._outcome(one.event) for one in said)))
+            self._tell({"type": "settled", "outcomes": outcomes})
+            return outcomes
         finally:
             for one in said:
                 del self._answers[id(one.event)]
 
     async def _outcome(self, event: Event) -> str:
-        bot = self._running()
         try:
-            return (await bot.handle(event)).value
+            return (await self._running().handle(event)).value
         except BarbackError as error:
             return f"{type(error).__name__}: {error}"
 
@@ -427,7 +473,7 @@ class Playground(Observer):
 
     def _running(self) -> Bot[Any]:
         if self.bot is None or self._stack is None:
-            message = "The bot is not running: its code could not be loaded."
+            message = "The bot is not running: it could not be loaded, or not be started."
             raise BotNotRunning(message)
         return self.bot
 
@@ -438,6 +484,10 @@ class _SeenEnough(Exception):
 
 async def _leave_to_be_seen(_: Context[Any], error: Exception) -> None:
     """An `on_error` for a bot without: the page shows the error."""
+
+
+def _is_own(turn: TurnSeen) -> bool:
+    return _own.get() or turn.origin == "upkeep"
 
 
 def _version_of(context: Context[Any]) -> str | None:
@@ -452,6 +502,7 @@ def _record_of(context: Context[Any]) -> dict[str, Any]:
     return {
         "id": session.id,
         "is_new": session.is_new,
+        "step": context.step,
         "version": _version_of(context),
         "created_at": session.created_at.isoformat(),
         "last_activity": session.last_activity.isoformat(),

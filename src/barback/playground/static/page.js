@@ -10,10 +10,11 @@ let lastTurn = 0;
 
 // The server.
 
-async function ask(path, body) {
-  const options = body === undefined ? {} : {
-    method: "POST", headers: {"content-type": "application/json"}, body: JSON.stringify(body),
-  };
+const ask = (path, body) => body === undefined ? fetched(path, {}) : post(path, JSON.stringify(body));
+
+const post = (path, body) => fetched(path, {method: "POST", headers: {"content-type": "application/json"}, body});
+
+async function fetched(path, options) {
   let told;
   try {
     const answer = await fetch(path, options);
@@ -43,8 +44,10 @@ function hear(piece) {
   if (piece.type === "line") showLine(piece.line);
   else if (piece.type === "turn") showTurn(piece.turn);
   else if (piece.type === "clock") showClock(piece);
-  else if (piece.type === "trouble") showTrouble(piece.trouble);
+  else if (piece.type === "trouble") about(piece);
+  else if (piece.type === "busy") { world.busy[piece.session] = piece.turns; showBusy(); }
   else if (piece.type === "cleared") empty();
+  else if (piece.type === "settled") say(piece.outcomes.map((outcome) => words[outcome] ?? outcome).join(", "));
   else if (piece.type === "loaded") {
     about(piece);
     say("The code was loaded anew; sessions have stayed.");
@@ -74,13 +77,17 @@ function about(told) {
   $("#bot").textContent = world.name;
   document.title = `${world.name}, playground`;
   $("#bot").title = world.store ? `sessions rest in the ${world.store} store` : "";
-  showTrouble(world.trouble);
+  showTrouble();
   showClock(world);
+  showBusy();
 }
 
-function showTrouble(trouble) {
-  world.trouble = trouble;
+function showTrouble() {
+  const {trouble, running} = world;
   $("#trouble").hidden = !trouble;
+  $("#trouble p").textContent = running
+    ? "The bot goes on as it was before. Mend the code, and it is loaded anew."
+    : "No bot is running. Mend the code, and it is loaded anew.";
   $("#trouble pre").textContent = trouble ?? "";
 }
 
@@ -161,6 +168,7 @@ async function renewSession(column) {
   const query = new URLSearchParams({person: column.person});
   if (column.conversation) query.set("conversation", column.conversation);
   try { column.session = (await ask(`api/session-of?${query}`)).id; } catch { column.session = null; }
+  showBusy();
 }
 
 const renewSessions = () => columns.forEach(renewSession);
@@ -174,9 +182,12 @@ function send(column, input, way) {
   input.focus();
   attempt(async () => {
     const messages = way === "two" ? [message, message] : [message];
-    const {settled} = await ask("api/say", {messages, copies: way === "twice" ? 2 : 1});
-    say(settled.join(", "));
+    await ask("api/say", {messages, copies: way === "twice" ? 2 : 1});
   });
+}
+
+function showBusy() {
+  for (const {element, session} of columns.values()) $(".busy", element).hidden = !world.busy?.[session];
 }
 
 function showLine(line) {
@@ -190,6 +201,7 @@ function showLine(line) {
     if (!same) continue;
     const item = document.createElement("p");
     item.className = line.by;
+    item.dir = "auto";
     item.textContent = line.payload ?? line.text ?? "";
     if (line.payload !== null) {
       item.classList.add("payload");
@@ -240,10 +252,7 @@ function showTurn(turn) {
   };
   const resend = $(".resend", item);
   resend.hidden = turn.origin !== "event";
-  resend.onclick = () => attempt(async () => {
-    const {settled: outcome} = await ask("api/again", {turn: turn.number});
-    say(outcome.join(", "));
-  });
+  resend.onclick = () => attempt(() => ask("api/again", {turn: turn.number}));
   $(".open", item).onclick = () => openSession(turn.session);
   const list = $("#list");
   list.prepend(item);
@@ -274,9 +283,12 @@ function bodyOf(turn) {
     parts.push(box);
   }
   parts.push(turn.changes.length ? changesOf(turn) : make("p", {className: "dull", textContent: "It changed nothing."}));
+  if (turn.sent.length) {
+    parts.push(make("div", {className: "sent"}, make("h3", {textContent: "What it sent"}), make("ol", {}, ...turn.sent.map((text) => make("li", {textContent: text, dir: "auto"})))));
+  }
   if (turn.before !== null) {
     const title = turn.found ? "What it read" : "What a new session begins with";
-    parts.push(make("details", {}, make("summary", {textContent: title}), make("pre", {textContent: JSON.stringify(turn.before, null, 2), tabIndex: 0})));
+    parts.push(make("details", {}, make("summary", {textContent: title}), make("pre", {textContent: turn.before, tabIndex: 0})));
   }
   return parts;
 }
@@ -296,9 +308,9 @@ function changesOf(turn) {
 }
 
 function cell(part, name) {
-  if (!("value" in part)) return make("td", {className: "dull", textContent: "nothing"});
+  if (part === null) return make("td", {className: "dull", textContent: "nothing"});
   const tag = name === "cut" ? "del" : "ins";
-  return make("td", {className: name}, make(tag, {textContent: JSON.stringify(part.value)}));
+  return make("td", {className: name}, make(tag, {textContent: part}));
 }
 
 // The session.
@@ -310,19 +322,30 @@ const changed = () => $("#state").value !== shown;
 
 async function openSession(id) {
   opened = id;
-  await readSession();
+  $("#session-title").textContent = id;
+  $("#facts").replaceChildren();
+  $("#state").value = shown = "";
   if (!dialog.open) dialog.showModal();
+  await readSession();
 }
 
 async function readSession() {
+  const id = opened;
+  refuse("");
+  $("#write").disabled = true;
+  const patience = setTimeout(() => refuse("A turn holds the session: waiting for it."), 500);
   try {
-    showSession(await ask(`api/session?${new URLSearchParams({id: opened})}`));
-  } catch (error) { refuse(error.message); }
+    const told = await ask(`api/session?${new URLSearchParams({id})}`);
+    if (id === opened) showSession(told);
+  } catch (error) {
+    if (id === opened) refuse(error.message);
+  } finally { clearTimeout(patience); }
 }
 
 function showSession(told) {
+  $("#write").disabled = false;
   version = told.version;
-  shown = JSON.stringify(told.state, null, 2);
+  shown = told.state;
   $("#session-title").textContent = told.id;
   $("#state").value = shown;
   refuse("");
@@ -330,7 +353,7 @@ function showSession(told) {
   const facts = told.is_new ? [["", "It does not exist yet: this is what it would begin with."]] : [
     ["begun", local(told.created_at)], ["last activity", local(told.last_activity)],
     ["expires", local(told.expires_at)], ["people", told.users.join(", ") || "–"],
-    ["address", told.address ?? "–"], ["schema", told.schema], ["events remembered", told.seen],
+    ["address", told.address ?? "–"], ["step", told.step ?? "–"], ["schema", told.schema], ["events remembered", told.seen],
     ["bytes", told.bytes], ["version", told.version],
   ];
   $("#facts").replaceChildren(...facts.flatMap(([name, value]) => [make("dt", {textContent: name}), make("dd", {textContent: value})]));
@@ -339,10 +362,11 @@ function showSession(told) {
 const refuse = (text) => { $("#refused").textContent = text; };
 
 $("#write").onclick = async () => {
-  let state;
-  try { state = JSON.parse($("#state").value); } catch (error) { refuse(`That is no JSON: ${error.message}`); return; }
+  const state = $("#state").value;
+  try { JSON.parse(state); } catch (error) { refuse(`That is no JSON: ${error.message}`); return; }
   try {
-    showSession(await ask("api/edit", {id: opened, state, version}));
+    // The text goes as it is: numbers would not survive being read here.
+    showSession(await post("api/edit", `{"id": ${JSON.stringify(opened)}, "version": ${JSON.stringify(version)}, "state": ${state}}`));
     say(`${opened} was changed.`);
   } catch (error) { refuse(error.message); }
 };
