@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sqlite3
 import subprocess
@@ -82,7 +83,7 @@ def test_a_row_tells_times_and_sizes_and_no_state(sessions: Sessions) -> None:
     assert rows["telegram:tim"].split()[3:6] == ["in", "2", "d"]
     assert rows["telegram:ann"].split()[:4] == ["40", "d", "ago", "never"]
     assert "over" in rows["telegram:old"]
-    assert r"'line:od\x1bd'" in rows
+    assert r"$'line:od\u001bd'" in rows
     told = sessions("list", "--json")
     (tim,) = (each for each in told.json if each["key"] == "tim")
     assert (tim["users"], tim["schema"], tim["over"], tim["encrypted"]) == (
@@ -175,6 +176,20 @@ def test_what_strangers_wrote_does_not_talk_to_the_terminal(sessions: Sessions) 
     told = sessions("show", "line:od\x1bd")
     assert not set(told.out) & set("\x1b\x07\x9b\u202e")
     assert r"\u202e\u009b" in told.out
+
+
+@pytest.mark.parametrize("key", ["od\x1b\u202e d", "Jürgen's", r"a\b", "😀", "two words"])
+def test_an_id_is_listed_as_a_shell_takes_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], key: str
+) -> None:
+    sessions = Sessions(f"sqlite:///{tmp_path}/sessions.db", capsys)
+    sessions.put(f"line:{key}", {"n": 1})
+    head, *rows = sessions("list", "--channel", "line").out.splitlines()
+    typed = " ".join(row[head.index("ID") :] for row in rows)
+    heard = subprocess.check_output(
+        ["/bin/bash", "-c", f"printf '%s\\0' {typed}"], env={**os.environ, "LC_ALL": "C.UTF-8"}
+    )
+    assert f"line:{key}" in heard.decode().split("\0")
 
 
 def test_one_that_is_over_or_not_there_says_so(sessions: Sessions) -> None:

@@ -229,7 +229,8 @@ def test_what_is_encrypted_travels_as_it_is_or_is_opened_and_closed_again(
     assert target("import", str(file), "--yes").status == 0
     assert said(target.url, old) == [*map(str, range(300))]
 
-    assert source("export", "--decrypt").status == 2
+    told = source("export", "--decrypt")
+    assert (told.status, told.err) == (2, "--decrypt needs --keys FILE, or BARBACK_KEYS.\n")
     monkeypatch.setenv("BARBACK_KEYS", f"old={old_key}")
     assert source("export", "--decrypt", "--output", str(file)).status == 0
     line = json.loads(file.read_bytes())

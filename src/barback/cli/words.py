@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
@@ -86,9 +87,23 @@ def note(text: str) -> None:
 def named(session_id: str) -> str:
     """A session's id as it may be shown: ids come from strangers, and could talk to a terminal.
 
-    As it is, where that can be typed and does not; otherwise as Python writes it, in ASCII.
+    As a shell takes it, so that it can be copied to the next command: as it is, in quotes if need
+    be; otherwise in the quotes in which bash, zsh and ksh know escapes.
     """
-    return session_id if PLAIN.fullmatch(session_id) else ascii(session_id)
+    if PLAIN.fullmatch(session_id):
+        return session_id
+    if session_id.isprintable() and _has_signs_for(session_id):
+        return shlex.quote(session_id)
+    return f"$'{''.join(map(_in_quotes, session_id))}'"
+
+
+def _in_quotes(character: str) -> str:
+    if character in "\\'":
+        return f"\\{character}"
+    if character.isascii() and character.isprintable():
+        return character
+    number = ord(character)
+    return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"  # noqa: PLR2004
 
 
 def printable(text: str) -> str:
@@ -96,14 +111,20 @@ def printable(text: str) -> str:
 
     What standard output has no signs for is escaped as well.
     """
-    encoding = getattr(sys.stdout, "encoding", None) or "ascii"
-    try:
-        text.encode(encoding)
-    except UnicodeEncodeError:
+    if not _has_signs_for(text):
         text = "".join(each if each.isascii() else _escaped(each) for each in text)
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() or each == "\n" else _escaped(each) for each in text)
+
+
+def _has_signs_for(text: str) -> bool:
+    """Whether standard output can be sent a text."""
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "ascii")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _escaped(character: str) -> str:

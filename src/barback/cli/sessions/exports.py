@@ -68,7 +68,7 @@ def export(
     """
     keys = keys_from(keys_file)
     if decrypt and keys is None:
-        raise ConfigurationError("To decrypt, give the bot's keys: --keys FILE, or BARBACK_KEYS.")
+        raise ConfigurationError("--decrypt needs --keys FILE, or BARBACK_KEYS.")
     states, done, progress = states_with(keys), Exported(), started()
 
     with _destination(output) as write:
