@@ -152,6 +152,21 @@ def test_files_that_others_may_read_are_told(tmp_path: Path, doctor: Doctor) -> 
     assert "chmod 700" in doctor("--store", f"file:{tmp_path}/files")[1]["folder"][1]
 
 
+def test_a_place_that_is_none_for_a_store_is_told_and_not_the_network(
+    tmp_path: Path, doctor: Doctor
+) -> None:
+    (tmp_path / "file").write_bytes(b"no database")
+    status, found = doctor("--store", f"sqlite:///{tmp_path}/file")
+    assert (status, found["store"][0]) == (1, "fail")
+    assert "no SQLite database" in found["store"][1]
+    assert "server" not in found["store"][1]
+    status, found = doctor("--store", f"file:{tmp_path}/file/sessions")
+    assert (status, found["store"][0]) == (1, "fail")
+    assert "could not make it there" in found["store"][1]
+    status, found = doctor("--store", f"file:{tmp_path}/new/sessions")
+    assert (status, found["store"][0]) == (0, "warn")
+
+
 def test_a_store_that_is_away_is_told_and_no_password(doctor: Doctor) -> None:
     for url in ("redis://:S3cret@127.0.0.1:1", "postgresql://tim:S3cret@127.0.0.1:1/shop"):
         status, found = doctor("--store", url)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from barback.cli.doctor.findings import Findings
 
-__all__ = ["look_at_file", "look_at_folder"]
+__all__ = ["look_at_file", "look_at_folder", "look_where_it_will_be"]
 
 OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 LEAST: Final = 256 * 1024 * 1024  # bytes that should be free
@@ -51,6 +51,18 @@ def look_at_file(findings: Findings, name: str) -> None:
         advice = "Is the file on a network's file system? Put it on a disk of this machine."
         findings.fail("journal", f"It is {mode}, and not WAL.", advice)
     _look_at_room(findings, file.parent)
+
+
+def look_where_it_will_be(findings: Findings, name: str, missing: str) -> None:
+    """At the place of a store that nobody has made yet: `missing` says so."""
+    folder = Path(name).absolute().parent
+    while not folder.exists():
+        folder = folder.parent
+    if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
+        findings.warn("store", missing, "A bot makes it when it is started first.")
+    else:
+        advice = f"A bot could not make it there: see who may write to {folder}."
+        findings.fail("store", missing, advice)
 
 
 def _look_at_mode(findings: Findings, what: str, place: Path, mode: str) -> None:

@@ -7,7 +7,7 @@ import statistics
 import time
 from typing import TYPE_CHECKING, Final
 
-from barback.cli.doctor.places import look_at_file, look_at_folder
+from barback.cli.doctor.places import look_at_file, look_at_folder, look_where_it_will_be
 from barback.cli.doctor.servers import look_at_server
 from barback.cli.words import without_secrets
 from barback.errors import BarbackError, SessionStoreUnavailable
@@ -44,17 +44,16 @@ async def look_at_store(findings: Findings, store: LeasedStore, prefix: str) -> 
     try:
         await driver.must_exist()
     except SessionStoreUnavailable as error:
-        findings.warn("store", without_secrets(error), "A bot makes it when it is started first.")
+        look_where_it_will_be(findings, driver.where, without_secrets(error))
         return
     began = time.perf_counter()
     try:
         await store.acquire()
     except BarbackError as error:
-        findings.fail(
-            "store",
-            without_secrets(error),
-            "See that its server runs, and that the address is right.",
-        )
+        # What is wrong with a file, the error says itself.
+        here = driver.name in {"file", "sqlite"}
+        advice = "" if here else "See that its server runs, and that the address is right."
+        findings.fail("store", without_secrets(error), advice)
         return
     try:
         opened = (time.perf_counter() - began) * 1000
