@@ -363,6 +363,7 @@ async def test_what_was_done_is_saved_as_a_test_that_passes_and_can_fail(tmp_pat
     assert passed.returncode == 0, passed.stdout + text
     failed = await asyncio.to_thread(run_test, tmp_path, text.replace("Hello Tim", "Hello Tom"))
     assert failed.returncode == 1
+    assert "SilentClient" not in text  # no handler asked for one
 
 
 async def test_a_session_that_was_there_before_begins_the_test(tmp_path: Path) -> None:
@@ -386,6 +387,16 @@ async def test_a_session_that_was_at_a_step_is_at_it_in_the_test(tmp_path: Path)
     passed = await asyncio.to_thread(run_test, tmp_path, text)
     assert passed.returncode == 0, passed.stdout + text
     assert "Hello Tim" in text
+
+
+async def test_a_client_that_handlers_ask_for_is_there_in_the_test(tmp_path: Path) -> None:
+    first = "    event = context.event"
+    code = SHOP.replace(first, f"{first}\n    assert await context.client.get_me(1) is None")
+    async with tried(tmp_path, code) as world:
+        await world.give([saying("Hi")])
+        text = world.as_test()
+    passed = await asyncio.to_thread(run_test, tmp_path, text)
+    assert passed.returncode == 0, passed.stdout + text
 
 
 async def test_nothing_done_is_a_test_too(tmp_path: Path) -> None:

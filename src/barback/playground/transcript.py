@@ -72,18 +72,22 @@ class Transcript:
         if said in self.acts:
             self.acts.insert(self.acts.index(said), found)
 
-    def as_test(self, name: str, *, typed: bool) -> str:
-        """A module with one test. `name` is the bot's, as in "shop:bot"."""
-        return "\n".join([*Writer(name, self.acts, typed=typed).module(), ""])
+    def as_test(self, name: str, *, typed: bool, client: bool = False) -> str:
+        """A module with one test. `name` is the bot's, as in "shop:bot".
+
+        `typed`: whether states are of a class; `client`: whether handlers ask for a client.
+        """
+        return "\n".join([*Writer(name, self.acts, typed=typed, client=client).module(), ""])
 
 
 class Writer:
     """Writes a test of what was done."""
 
-    def __init__(self, name: str, acts: Sequence[Act], *, typed: bool) -> None:
+    def __init__(self, name: str, acts: Sequence[Act], *, typed: bool, client: bool) -> None:
         self._module, _, self._bot = name.partition(":")
         self._acts = acts
         self._typed = typed
+        self._client = client
         ids = [act.event.id for act in acts if isinstance(act, Said)]
         self._repeated = {own for own in ids if ids.count(own) > 1}
         self._names: dict[str, str] = {}
@@ -100,7 +104,7 @@ class Writer:
         if errors:
             yield "import pytest"
             yield ""
-        yield "from barback.testing import Simulator"
+        yield f"from barback.testing import {'SilentClient, ' if self._client else ''}Simulator"
         for error in sorted(errors, key=str):
             if error.__module__ not in {"builtins", "__main__"}:
                 yield f"from {error.__module__} import {error.__name__}"
@@ -108,7 +112,8 @@ class Writer:
         yield ""
         yield ""
         yield "async def test_conversation() -> None:"
-        yield f"    async with Simulator({self._bot}) as chat:"
+        client = ", client=SilentClient()" if self._client else ""
+        yield f"    async with Simulator({self._bot}{client}) as chat:"
         yield from (f"        {line}" for line in body)
 
     def _body(self) -> Iterator[str]:

@@ -461,7 +461,8 @@ class Playground(Observer):
 
     def as_test(self) -> str:
         """All that was done, as a test in Python."""
-        return self.transcript.as_test(self.source.name, typed=self.is_typed)
+        client = self._stage.client_used
+        return self.transcript.as_test(self.source.name, typed=self.is_typed, client=client)
 
     def forget(self) -> None:
         """Begin anew with turns and transcript; sessions stay."""

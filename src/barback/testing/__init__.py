@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from barback.testing.meta import graph_error
     from barback.testing.platform import Call, Delivery, FakePlatform
     from barback.testing.proxy import FaultProxy
-    from barback.testing.simulator import Person, Sent, Simulator
+    from barback.testing.simulator import Person, Sent, SilentClient, Simulator
     from barback.testing.slack import FakeSlack, slack_error
     from barback.testing.telegram import FakeTelegram, telegram_error
     from barback.testing.viber import FakeViber, viber_error
@@ -46,6 +46,7 @@ __all__ = [
     "ListedStoreContract",
     "Person",
     "Sent",
+    "SilentClient",
     "Simulator",
     "StoreContract",
     "Stuck",

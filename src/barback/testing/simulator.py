@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic
 import msgspec
 
 from barback.channels.base import Channel, call_as_text
+from barback.channels.silent import SilentClient
 from barback.events import Event, User
 from barback.record import new_version
 from barback.scope import check_name
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from barback.stores.base import LeasedStore, SessionStore
     from barback.turn import Outcome
 
-__all__ = ["Person", "Sent", "Simulator"]
+__all__ = ["Person", "Sent", "SilentClient", "Simulator"]
 
 
 class Sent(msgspec.Struct, frozen=True):
@@ -53,7 +54,7 @@ class Simulator(Generic[S]):
       in memory unless set.
     - `clock`: the time of day, a `Clock` unless set.
     - `channel`: the name of the platform that people write from: "simulator" unless set.
-    - `client`: what `context.client` is: None unless set.
+    - `client`: what `context.client` is: None unless set; a `SilentClient` takes every call.
 
     What the bot says is text. Other things it sends are noted as text too, after the name they
     are sent by: `context.send_image("cat.png", caption="Tom")` is `[send_image] cat.png
