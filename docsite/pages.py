@@ -164,13 +164,12 @@ def moved(text: str, link: str, *, document: str, pages: set[str], root: Path) -
     target = normpath(PurePosixPath(document).parent / path)
     if HOST.match(link) or not path:
         return f"{text}({link})"
+    here = PurePosixPath(place_of(document)).parent
     if target in pages:
         if text == f"[{path}]":  # the site's pages have titles, and no names of files
             text = f"[{title_of(root / target)}]"
-        here = PurePosixPath(place_of(document)).parent
         return f"{text}({relpath(place_of(target), here)}{hash_}{anchor})"
-    if target.startswith("docs/") and (root / target).is_file():
-        here = PurePosixPath(place_of(document)).parent
+    if target.startswith("docs/") and (root / target).is_file():  # copied with its folder
         return f"{text}({relpath(target.removeprefix('docs/'), here)}{hash_}{anchor})"
     return text[1:-1]
 

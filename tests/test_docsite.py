@@ -70,6 +70,15 @@ def test_links_are_moved_with_the_documents(root: Path) -> None:
     assert "[x](y.md)" in (site / "channels" / "b.md").read_text()  # in a block it is none
 
 
+def test_a_picture_of_the_docs_is_found_from_every_document(root: Path) -> None:
+    (root / "docs" / "a.png").write_bytes(b"")
+    (root / "README.md").write_text("# Shop\n\n![A](docs/a.png)\n")
+    (root / "docs" / "channels" / "b.md").write_text("# B\n\n![A](../a.png)\n")
+    pages.copy(root, root / "site")
+    assert "![A](a.png)" in (root / "site" / "index.md").read_text()
+    assert "![A](../a.png)" in (root / "site" / "channels" / "b.md").read_text()
+
+
 def test_an_example_becomes_a_page(root: Path) -> None:
     pages.copy(root, root / "site")
     page = (root / "site" / "examples" / "c.md").read_text()

@@ -31,7 +31,7 @@ class Stage(Channel):
         self._heard = heard
 
     @property
-    def client(self) -> SilentClient:  # type: ignore[override]  # nobody sets it
+    def client(self) -> SilentClient:
         """What `context.client` is. That it was asked for is noted."""
         self.client_used = True
         return self._client
