@@ -154,7 +154,7 @@ async def test_what_is_large_is_shown_in_part(tmp_path: Path) -> None:
         assert change["after"].endswith("x… (100,002 characters)")
         assert len(change["after"]) < 3000
         await world.give([saying("Hi")])
-        assert world.turns[1]["before"].endswith("characters: open the session to see them.")
+        assert world.turns[1]["before"].endswith("bytes: open the session to see them.")
 
 
 async def test_a_session_ends_when_the_clock_is_moved_far_enough(tmp_path: Path) -> None:

@@ -29,8 +29,9 @@ def report_of(
 
     States are JSON as text: a page's numbers are not a state's, whose 1.0 is not 1.
     """
-    before, after = seen.before, seen.after
-    changes = [] if before is None else list(differences(before, after))
+    # Of a large state that stays as it is nothing is decoded: the bot stands still meanwhile.
+    same = seen.turn.state is None
+    changes = [] if same else list(differences(seen.before or {}, seen.after))
     return {
         "number": number,
         "session": seen.session_id,
@@ -42,7 +43,7 @@ def report_of(
         "found": seen.found,
         "steps": [_step(step, seen.began_at) for step in seen.steps if step.name not in hidden],
         "sent": [_cut(text) for text in sent],
-        "before": None if before is None else _unless_large(in_json(before)),
+        "before": _before(seen),
         "changes": [
             *_beside_the_state(seen),
             *(
@@ -126,8 +127,13 @@ def _ms(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds * 1000, 3)
 
 
-def _unless_large(text: str) -> str:
-    return text if len(text) <= MOST else f"{len(text):,} characters: open the session to see them."
+def _before(seen: TurnSeen) -> str | None:
+    """The state that a turn has read, as JSON; None where it has read none."""
+    draft = getattr(seen.turn, "draft", None)
+    size = 0 if draft is None else len(draft.base)
+    if size > MOST:
+        return f"{size:,} bytes: open the session to see them."
+    return None if seen.before is None else in_json(seen.before)
 
 
 def _shown(value: Any) -> str | None:
