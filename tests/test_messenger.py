@@ -166,7 +166,9 @@ async def test_after_a_day_of_silence_the_error_says_what_to_do() -> None:
     async with on_messenger(bot) as messenger:
         messenger.silent.add("42")
         async with bot.conversation("messenger:42") as context:
-            with pytest.raises(ChannelError, match=r"policy allows, mostly 24 hours: send with messaging_type") as caught:
+            with pytest.raises(
+                ChannelError, match=r"policy allows, mostly 24 hours: send with messaging_type"
+            ) as caught:
                 await context.send_text("Good morning")
             assert (caught.value.code, caught.value.parameters["error_subcode"]) == (10, 2018278)
             told = {"text": "Good morning"}
