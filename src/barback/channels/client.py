@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from barback.channels.arguments import need_names
 from barback.channels.fields import camel
 from barback.channels.http import (
     LONGEST_ANSWER,
@@ -67,8 +68,13 @@ class PlatformClient(ABC):
         """How long one request may take, in seconds."""
         self._retry_within = seconds(retry_within, "retry_within")
 
-    async def call(self, method: str, /, **params: Any) -> Any:
-        """Call a method of the platform, and return what it answers. Raises `ChannelError`."""
+    async def call(self, method: str, /, *unnamed: Any, **params: Any) -> Any:
+        """Call a method of the platform, and return what it answers.
+
+        Raises `ChannelError`; and `ArgumentsNeedNames`, a `TypeError`, for what has no name.
+        """
+        if unnamed:
+            raise need_names(method)
         request = await self.request(method, params)
         left = self._retry_within
         tries = 0
