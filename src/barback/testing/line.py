@@ -15,6 +15,7 @@ from uuid import UUID
 import msgspec
 
 from barback.channels.http import HttpAnswer, HttpRequest
+from barback.channels.httpx2_http import past_proxies
 from barback.channels.line import LineChannel
 from barback.channels.line.client import LONGEST, MOST, RETRY_KEY
 from barback.channels.line.operations import operation_at
@@ -84,7 +85,9 @@ class FakeLine(FakePlatform):
 
     def channel(self, **options: Any) -> LineChannel:
         """A channel that calls this instead of LINE."""
-        return LineChannel(self.token, self.secret, server=self.url, **options)
+        return LineChannel(
+            self.token, self.secret, server=self.url, **{"http": past_proxies, **options}
+        )
 
     def environment(self) -> dict[str, str]:
         """See `FakePlatform.environment`."""

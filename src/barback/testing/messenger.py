@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from barback.channels.httpx2_http import past_proxies
 from barback.channels.messenger import MessengerChannel
 from barback.channels.messenger.client import LONGEST
 from barback.channels.texts import units
@@ -38,8 +39,8 @@ class FakeMessenger(FakeMeta):
 
     def channel(self, **options: Any) -> MessengerChannel:
         """A channel that calls this instead of Messenger."""
-        told = {"app_secret": self.app_secret, "server": self.url, **options}
-        return MessengerChannel(self.token, **told)
+        told = {"app_secret": self.app_secret, "server": self.url, "http": past_proxies}
+        return MessengerChannel(self.token, **{**told, **options})
 
     def environment(self) -> dict[str, str]:
         """See `FakePlatform.environment`."""

@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, urlencode
 import msgspec
 
 from barback.channels.http import HttpAnswer, HttpRequest
+from barback.channels.httpx2_http import past_proxies
 from barback.channels.slack import SlackChannel, escaped
 from barback.channels.slack.client import DOWNLOAD, RESPONSE, UPLOAD
 from barback.channels.slack.markup import unescaped
@@ -84,7 +85,7 @@ class FakeSlack(FakePlatform):
 
     def channel(self, **options: Any) -> SlackChannel:
         """A channel that calls this instead of Slack."""
-        options.setdefault("token", self.token)
+        options = {"token": self.token, "http": past_proxies, **options}
         return SlackChannel(signing_secret=self.signing_secret, server=f"{self.url}/api", **options)
 
     def environment(self) -> dict[str, str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from barback.channels.http import HttpAnswer, HttpRequest
+from barback.channels.httpx2_http import past_proxies
 from barback.channels.telegram import TelegramChannel
 from barback.channels.telegram.client import FILE, LONGEST
 from barback.channels.texts import units
@@ -88,7 +89,7 @@ class FakeTelegram(FakePlatform):
 
     def channel(self, **options: Any) -> TelegramChannel:
         """A channel that calls this instead of Telegram. Its secret is taken over."""
-        channel = TelegramChannel(self.token, server=self.url, **options)
+        channel = TelegramChannel(self.token, server=self.url, **{"http": past_proxies, **options})
         self.secret = channel._secret  # noqa: SLF001 - as Telegram is told it
         return channel
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from barback.channels.http import HttpAnswer, HttpRequest
+from barback.channels.httpx2_http import past_proxies
 from barback.channels.texts import units
 from barback.channels.viber import ViberChannel
 from barback.channels.viber.client import LONGEST, NAME
@@ -71,7 +72,7 @@ class FakeViber(FakePlatform):
 
     def channel(self, **options: Any) -> ViberChannel:
         """A channel that calls this instead of Viber."""
-        options = {"sender_name": "Bot", **options}
+        options = {"sender_name": "Bot", "http": past_proxies, **options}
         return ViberChannel(self.token, server=self.url, **options)
 
     def environment(self) -> dict[str, str]:

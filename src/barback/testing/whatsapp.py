@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from barback.channels.http import HttpAnswer
+from barback.channels.httpx2_http import past_proxies
 from barback.channels.texts import units
 from barback.channels.whatsapp import WhatsAppChannel
 from barback.channels.whatsapp.channel import MEDIA
@@ -51,7 +52,7 @@ class FakeWhatsApp(FakeMeta):
 
     def channel(self, **options: Any) -> WhatsAppChannel:
         """A channel that calls this instead of WhatsApp."""
-        own = {"phone_number_id": self.number, "waba_id": self.account}
+        own = {"phone_number_id": self.number, "waba_id": self.account, "http": past_proxies}
         told = {**own, "app_secret": self.app_secret, "server": self.url, **options}
         return WhatsAppChannel(self.token, **told)
 
