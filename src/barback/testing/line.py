@@ -117,12 +117,18 @@ class FakeLine(FakePlatform):
         return await self.deliver(self.body(told), times=times)
 
     async def press(
-        self, data: str, *, user: str = SOMEBODY, chat: str | None = None, **params: str
+        self,
+        data: str,
+        *,
+        user: str = SOMEBODY,
+        chat: str | None = None,
+        times: int = 1,
+        **params: str,
     ) -> Delivery:
-        """Somebody presses a button of the bot's, which carries `data`."""
+        """Somebody presses a button of the bot's, with this `data`; see `deliver` for `times`."""
         postback = {"data": data, **({"params": params} if params else {})}
         told = self.event("postback", user=user, chat=chat, postback=postback)
-        return await self.deliver(self.body(told))
+        return await self.deliver(self.body(told), times=times)
 
     def event(
         self,

@@ -56,10 +56,12 @@ class FakeMessenger(FakeMeta):
         """Somebody says something to the page; see `deliver` for `times`."""
         return await self.deliver(self.entry(self.message(user, text=text, **more)), times=times)
 
-    async def press(self, payload: str, *, user: str = "42", title: str = "Yes") -> Delivery:
-        """Somebody presses a button that carries `payload`."""
+    async def press(
+        self, payload: str, *, user: str = "42", title: str = "Yes", times: int = 1
+    ) -> Delivery:
+        """Somebody presses a button that carries `payload`; see `deliver` for `times`."""
         pressed = {"mid": f"m_{next(numbers)}", "title": title, "payload": payload}
-        return await self.deliver(self.entry(self.event(user, postback=pressed)))
+        return await self.deliver(self.entry(self.event(user, postback=pressed)), times=times)
 
     def entry(self, *events: dict[str, Any], part: str = "messaging") -> dict[str, Any]:
         """A webhook of these events, or of what stands in another part: `part="standby"`."""

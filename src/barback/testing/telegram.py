@@ -114,8 +114,13 @@ class FakeTelegram(FakePlatform):
         body = self.message(user=user, chat=chat, thread=thread, text=text, **more)
         return await self.deliver(self.update(message=body), times=times)
 
-    async def press(self, data: str, *, user: int = 42, chat: int | None = None) -> Delivery:
-        """Somebody presses a button under a message of the bot's, which carries `data`."""
+    async def press(
+        self, data: str, *, user: int = 42, chat: int | None = None, times: int = 1
+    ) -> Delivery:
+        """Somebody presses a button under a message of the bot's, which carries `data`.
+
+        See `deliver` for `times`.
+        """
         pressed = {
             "id": str(next(numbers)),
             "from": self.person(user),
@@ -123,7 +128,7 @@ class FakeTelegram(FakePlatform):
             "chat_instance": "1",
             "data": data,
         }
-        return await self.deliver(self.update(callback_query=pressed))
+        return await self.deliver(self.update(callback_query=pressed), times=times)
 
     def update(self, **kind: Any) -> dict[str, Any]:
         """An update of one kind, with a number of its own: `update(poll={...})`."""

@@ -98,9 +98,12 @@ class FakeViber(FakePlatform):
         callback = self.callback("message", sender=self.person(user), message=message, **more)
         return await self.deliver(callback, times=times)
 
-    async def press(self, body: str, *, user: str = PERSON) -> Delivery:
-        """Somebody presses a button that has `Silent`; one that has not is as if they said it."""
-        return await self.say(body, user=user, silent=True)
+    async def press(self, body: str, *, user: str = PERSON, times: int = 1) -> Delivery:
+        """Somebody presses a button that has `Silent`; one that has not is as if they said it.
+
+        See `deliver` for `times`.
+        """
+        return await self.say(body, user=user, times=times, silent=True)
 
     async def start(self, *, user: str = PERSON, context: str | None = None) -> Delivery:
         """Somebody opens the conversation, perhaps by a link with a context.

@@ -86,12 +86,15 @@ class FakeWhatsApp(FakeMeta):
         return await self.deliver(self.entry(user, messages=[said]), times=times)
 
     async def press(
-        self, payload: str, *, user: str = "16505551234", title: str = "Yes"
+        self, payload: str, *, user: str = "16505551234", title: str = "Yes", times: int = 1
     ) -> Delivery:
-        """Somebody presses a button under a message of the bot's, which carries `payload`."""
+        """Somebody presses a button under a message of the bot's, which carries `payload`.
+
+        See `deliver` for `times`.
+        """
         reply = {"type": "button_reply", "button_reply": {"id": payload, "title": title}}
         pressed = self.message(user, type="interactive", interactive=reply)
-        return await self.deliver(self.entry(user, messages=[pressed]))
+        return await self.deliver(self.entry(user, messages=[pressed]), times=times)
 
     async def report(self, message_id: str, status: str, *, user: str, **more: Any) -> Delivery:
         """WhatsApp tells what became of a message of the bot's: `report(id, "read", user=…)`."""
