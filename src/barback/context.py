@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Generic
 
 import msgspec
 
-from barback.channels.arguments import check_positions
 from barback.entries import Entries
 from barback.errors import CannotSend, ConfigurationError, StateValueError
 from barback.session import Session
@@ -203,6 +202,8 @@ class Context(msgspec.Struct, Generic[S], eq=False):
     ) -> Any:
         self._draft.ensure_open(self._session_id)
         if args:
+            from barback.channels.arguments import check_positions  # noqa: PLC0415 - seldom wanted
+
             check_positions(name, sender, args)
         return await sender(self, *args, **options)
 

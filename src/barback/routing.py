@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Literal
 
 import msgspec
 
-from barback.channels.webhook import WebhookChannel
 from barback.context import Context
 from barback.errors import ConfigurationError, HandlerRefused
 from barback.events import COMMAND, TALK
@@ -112,11 +111,16 @@ class Router(Generic[S]):
         Only where it is on a platform. In a console, and in tests, it may be without any of those
         that it is for.
         """
-        if not any(isinstance(channel, WebhookChannel) for channel in channels.values()):
-            return
         wanted = {command.channel for command in self._commands}
         wanted |= {route.channel for route in self._routes}
-        for name in sorted(filter(None, wanted - channels.keys())):
+        strays = sorted(filter(None, wanted - channels.keys()))
+        if not strays:
+            return
+        from barback.channels.webhook import WebhookChannel  # noqa: PLC0415 - seldom wanted
+
+        if not any(isinstance(channel, WebhookChannel) for channel in channels.values()):
+            return
+        for name in strays:
             logger.warning(
                 "The bot has handlers for the channel %r, and no such channel. It has: %s.",
                 name,
