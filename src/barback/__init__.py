@@ -6,6 +6,7 @@ from barback.bot import Bot
 from barback.channels.base import Channel, ServingChannel
 from barback.context import Context
 from barback.errors import (
+    ArgumentsNeedNames,
     BarbackError,
     BotNotRunning,
     BotOverloaded,
@@ -74,6 +75,7 @@ if TYPE_CHECKING:
 
 # Without the names that need an extra: `from barback import *` works with none installed.
 __all__ = [
+    "ArgumentsNeedNames",
     "BarbackError",
     "Bot",
     "BotNotRunning",

@@ -337,6 +337,7 @@ class Bot(Handlers[S], Speaking[S], Serving, Upkeep):
                 stack.push_async_callback(reception.close)
             self._stack = stack.pop_all()
         self._turns = turns
+        self._router.tell_of_strays(self._channels)
         return self
 
     async def __aexit__(

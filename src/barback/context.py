@@ -181,21 +181,30 @@ class Context(msgspec.Struct, Generic[S], eq=False):
 
     async def typing(self) -> None:
         """Show that the bot is about to say something, where the platform has a way to."""
-        await self._send(self.channel.typing)
+        await self._send("typing", self.channel.typing)
 
     def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
-        """`send_…`: what else the channel can send."""
+        """`send_…`: what else the channel can send, by the names of its platform.
+
+        Its call raises `ArgumentsNeedNames` for what is given by position and has to have a name.
+        """
         if name.startswith("send_"):
             sender = self.channel.sender(name)
             if sender is not None:
-                return partial(self._send, sender)
+                return partial(self._send, name, sender)
             message = f"The {self.channel.name} channel has no {name}."
             raise AttributeError(message, name=name, obj=self)
         message = f"{type(self).__name__!r} object has no attribute {name!r}"
         raise AttributeError(message, name=name, obj=self)
 
-    async def _send(self, sender: Callable[..., Awaitable[Any]], *args: Any, **options: Any) -> Any:
+    async def _send(
+        self, name: str, sender: Callable[..., Awaitable[Any]], /, *args: Any, **options: Any
+    ) -> Any:
         self._draft.ensure_open(self._session_id)
+        if args:
+            from barback.channels.arguments import check_positions  # noqa: PLC0415 - seldom wanted
+
+            check_positions(name, sender, args)
         return await sender(self, *args, **options)
 
     def __repr__(self) -> str:

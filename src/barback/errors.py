@@ -14,6 +14,7 @@
     ├── HandlerTimeout            (TimeoutError)    a handler ran longer than `handler_timeout`
     ├── HandlerCancelled      (RuntimeError)    what a handler awaited was cancelled, not itself
     ├── CannotSend                (LookupError)     no channel, or no address, to send through
+    ├── ArgumentsNeedNames        (TypeError)       a platform's parameters, given by position
     ├── ChannelError                                a platform refused what it was asked
     │   └── ChannelUnreachable    (ConnectionError) a platform did not answer, or could not be asked
     ├── WebhookRefused            (PermissionError) a request that is not the platform's
@@ -46,6 +47,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 __all__ = [
+    "ArgumentsNeedNames",
     "BarbackError",
     "BotNotRunning",
     "BotOverloaded",
@@ -167,6 +169,10 @@ class HandlerCancelled(BarbackError, RuntimeError):
 
 class CannotSend(BarbackError, LookupError):
     """There is no channel, or no address, through which to send."""
+
+
+class ArgumentsNeedNames(BarbackError, TypeError):
+    """What a platform takes by the names of its parameters was given without them."""
 
 
 class ChannelError(BarbackError):

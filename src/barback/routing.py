@@ -8,8 +8,9 @@ on_event     whatever is left
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal
 
@@ -22,6 +23,7 @@ from barback.scope import check_name
 from barback.state import S
 
 if TYPE_CHECKING:
+    from barback.channels.base import Channel
     from barback.events import Event
     from barback.steps import Steps
 
@@ -34,6 +36,8 @@ __all__ = [
     "kinds_of",
     "pattern_of",
 ]
+
+logger = logging.getLogger("barback")
 
 Handler = Callable[[Context[S]], Awaitable[None]]
 
@@ -100,6 +104,28 @@ class Router(Generic[S]):
     def add(self, route: Route[S]) -> None:
         """One more route, which takes what none before it does."""
         self._routes.append(route)
+
+    def tell_of_strays(self, channels: Mapping[str, Channel]) -> None:
+        """Log which handlers are for channels that a bot has not: as it is, nothing gets there.
+
+        Only where it is on a platform. In a console, and in tests, it may be without any of those
+        that it is for.
+        """
+        wanted = {command.channel for command in self._commands}
+        wanted |= {route.channel for route in self._routes}
+        strays = sorted(filter(None, wanted - channels.keys()))
+        if not strays:
+            return
+        from barback.channels.webhook import WebhookChannel  # noqa: PLC0415 - seldom wanted
+
+        if not any(isinstance(channel, WebhookChannel) for channel in channels.values()):
+            return
+        for name in strays:
+            logger.warning(
+                "The bot has handlers for the channel %r, and no such channel. It has: %s.",
+                name,
+                ", ".join(channels),
+            )
 
     # What it does.
 

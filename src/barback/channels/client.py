@@ -7,8 +7,10 @@ import math
 import random
 from abc import ABC, abstractmethod
 from functools import partial
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
+from barback.channels.arguments import need_names
 from barback.channels.fields import camel
 from barback.channels.http import (
     LONGEST_ANSWER,
@@ -38,9 +40,10 @@ class PlatformClient(ABC):
     """A platform's methods: `await client.send_photo(...)`, or `await client.call("sendPhoto", …)`.
 
     - `channel`: the name of the channel, for errors.
-    - `http`: what to make requests with: an `httpx2.AsyncClient`, which stays open when the channel
-      is closed, or anything that has the two methods of `barback.channels.http.Http`. Unless set,
-      an httpx2 client of its own, with the extra `http`.
+    - `http`: what to make requests with: an `httpx2.AsyncClient`, or anything that has the two
+      methods of `barback.channels.http.Http`, which stay open when the channel is closed; or a
+      function that makes such an `Http`, which is closed with the channel. Unless set, an httpx2
+      client of its own, with the extra `http`.
     - `timeout`: seconds that one request may take, 30 unless set.
     - `retry_within`: seconds that a call may wait in all, 30 unless set, where the platform asks to
       wait (status 429), or could not be asked at all. A longer wait is left to the caller.
@@ -67,8 +70,13 @@ class PlatformClient(ABC):
         """How long one request may take, in seconds."""
         self._retry_within = seconds(retry_within, "retry_within")
 
-    async def call(self, method: str, /, **params: Any) -> Any:
-        """Call a method of the platform, and return what it answers. Raises `ChannelError`."""
+    async def call(self, method: str, /, *unnamed: Any, **params: Any) -> Any:
+        """Call a method of the platform, and return what it answers.
+
+        Raises `ChannelError`; and `ArgumentsNeedNames`, a `TypeError`, for what has no name.
+        """
+        if unnamed:
+            raise need_names(method)
         request = await self.request(method, params)
         left = self._retry_within
         tries = 0
@@ -215,6 +223,12 @@ class PlatformClient(ABC):
         given = self._given
         if isinstance(given, Http):
             return given
+        if isinstance(given, FunctionType):
+            made = given()
+            if isinstance(made, Http):
+                return made
+            message = f"The function given as http must make an Http, not {type(made).__name__}."
+            raise ConfigurationError(message)
         from barback.channels.httpx2_http import Httpx2Http  # noqa: PLC0415 - it needs an extra
 
         if given is not None and not callable(getattr(given, "stream", None)):

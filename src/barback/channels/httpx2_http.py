@@ -13,7 +13,7 @@ from barback.extras import needs_extra
 with needs_extra("http"):
     import httpx2
 
-__all__ = ["Httpx2Http"]
+__all__ = ["Httpx2Http", "past_proxies"]
 
 NOT_SENT: Final = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 MOST_AT_ONCE: Final = 100
@@ -30,16 +30,22 @@ class Httpx2Http:
     One that is given is left open, and keeps its proxies and certificates; its timeout gives way to
     that of a request, and redirects are not followed. httpx2 logs every address: once this is used,
     tokens in them are left out.
+
+    - `by_environment`: whether one of its own goes by the environment, which may name proxies. What
+      is on this machine is beyond them: see `past_proxies`.
     """
 
-    def __init__(self, client: httpx2.AsyncClient | None = None) -> None:
+    def __init__(
+        self, client: httpx2.AsyncClient | None = None, *, by_environment: bool = True
+    ) -> None:
         self._own = client is None
         self._client = client or httpx2.AsyncClient(
             limits=httpx2.Limits(
                 max_connections=MOST_AT_ONCE,
                 max_keepalive_connections=MOST_AT_ONCE,
                 keepalive_expiry=60.0,
-            )
+            ),
+            trust_env=by_environment,
         )
         logging.getLogger("httpx2").addFilter(_hide_tokens)
 
@@ -83,6 +89,11 @@ class Httpx2Http:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"
+
+
+def past_proxies() -> Httpx2Http:
+    """Requests that no proxy of the environment gets, as to a fake platform on this machine."""
+    return Httpx2Http(by_environment=False)
 
 
 def _hide_tokens(record: logging.LogRecord) -> bool:

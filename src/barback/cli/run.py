@@ -18,6 +18,8 @@ with needs_extra("serve"):
     import click
     import uvicorn
 
+    from barback.cli.arriving import BoundedHttp
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -97,6 +99,8 @@ def run(  # noqa: PLR0913 - what the command line says
     uvicorn.run(
         served if workers == 1 else "barback.cli.run:worker",
         factory=workers > 1,
+        http=BoundedHttp,
+        ws="none",  # no bot has a WebSocket
         host=host,
         port=port,
         workers=workers,

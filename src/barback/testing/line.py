@@ -15,6 +15,7 @@ from uuid import UUID
 import msgspec
 
 from barback.channels.http import HttpAnswer, HttpRequest
+from barback.channels.httpx2_http import past_proxies
 from barback.channels.line import LineChannel
 from barback.channels.line.client import LONGEST, MOST, RETRY_KEY
 from barback.channels.line.operations import operation_at
@@ -84,7 +85,9 @@ class FakeLine(FakePlatform):
 
     def channel(self, **options: Any) -> LineChannel:
         """A channel that calls this instead of LINE."""
-        return LineChannel(self.token, self.secret, server=self.url, **options)
+        return LineChannel(
+            self.token, self.secret, server=self.url, **{"http": past_proxies, **options}
+        )
 
     def environment(self) -> dict[str, str]:
         """See `FakePlatform.environment`."""
@@ -114,12 +117,18 @@ class FakeLine(FakePlatform):
         return await self.deliver(self.body(told), times=times)
 
     async def press(
-        self, data: str, *, user: str = SOMEBODY, chat: str | None = None, **params: str
+        self,
+        data: str,
+        *,
+        user: str = SOMEBODY,
+        chat: str | None = None,
+        times: int = 1,
+        **params: str,
     ) -> Delivery:
-        """Somebody presses a button of the bot's, which carries `data`."""
+        """Somebody presses a button of the bot's, with this `data`; see `deliver` for `times`."""
         postback = {"data": data, **({"params": params} if params else {})}
         told = self.event("postback", user=user, chat=chat, postback=postback)
-        return await self.deliver(self.body(told))
+        return await self.deliver(self.body(told), times=times)
 
     def event(
         self,

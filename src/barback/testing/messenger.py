@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from barback.channels.httpx2_http import past_proxies
 from barback.channels.messenger import MessengerChannel
 from barback.channels.messenger.client import LONGEST
 from barback.channels.texts import units
@@ -38,8 +39,8 @@ class FakeMessenger(FakeMeta):
 
     def channel(self, **options: Any) -> MessengerChannel:
         """A channel that calls this instead of Messenger."""
-        told = {"app_secret": self.app_secret, "server": self.url, **options}
-        return MessengerChannel(self.token, **told)
+        told = {"app_secret": self.app_secret, "server": self.url, "http": past_proxies}
+        return MessengerChannel(self.token, **{**told, **options})
 
     def environment(self) -> dict[str, str]:
         """See `FakePlatform.environment`."""
@@ -55,10 +56,12 @@ class FakeMessenger(FakeMeta):
         """Somebody says something to the page; see `deliver` for `times`."""
         return await self.deliver(self.entry(self.message(user, text=text, **more)), times=times)
 
-    async def press(self, payload: str, *, user: str = "42", title: str = "Yes") -> Delivery:
-        """Somebody presses a button that carries `payload`."""
+    async def press(
+        self, payload: str, *, user: str = "42", title: str = "Yes", times: int = 1
+    ) -> Delivery:
+        """Somebody presses a button that carries `payload`; see `deliver` for `times`."""
         pressed = {"mid": f"m_{next(numbers)}", "title": title, "payload": payload}
-        return await self.deliver(self.entry(self.event(user, postback=pressed)))
+        return await self.deliver(self.entry(self.event(user, postback=pressed)), times=times)
 
     def entry(self, *events: dict[str, Any], part: str = "messaging") -> dict[str, Any]:
         """A webhook of these events, or of what stands in another part: `part="standby"`."""

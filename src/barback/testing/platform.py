@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from barback.channels.http import HttpAnswer, HttpFailed, HttpRequest
-from barback.channels.httpx2_http import Httpx2Http
+from barback.channels.httpx2_http import Httpx2Http, past_proxies
 from barback.testing.local_http import LocalServer
 
 if TYPE_CHECKING:
@@ -97,7 +97,11 @@ class FakePlatform(ABC):
 
     @abstractmethod
     def channel(self, **options: Any) -> WebhookChannel:
-        """A channel of the bot's that calls this instead of the platform."""
+        """A channel of the bot's that calls this instead of the platform.
+
+        With `http=past_proxies`, unless `options` say otherwise: a proxy of the environment could
+        not reach it.
+        """
 
     @abstractmethod
     def environment(self) -> dict[str, str]:
@@ -125,7 +129,7 @@ class FakePlatform(ABC):
         """Post a body to the webhook, once; signed, unless `headers` are given in place of that."""
         assert self.webhook is not None, "the fake platform knows no webhook"
         if self._http is None:
-            self._http = Httpx2Http()
+            self._http = past_proxies()
         request = HttpRequest(
             method="POST",
             url=self.webhook,

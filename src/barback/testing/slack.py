@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import itertools
 import re
@@ -13,6 +14,7 @@ from urllib.parse import parse_qsl, urlencode
 import msgspec
 
 from barback.channels.http import HttpAnswer, HttpRequest
+from barback.channels.httpx2_http import past_proxies
 from barback.channels.slack import SlackChannel, escaped
 from barback.channels.slack.client import DOWNLOAD, RESPONSE, UPLOAD
 from barback.channels.slack.markup import unescaped
@@ -84,7 +86,7 @@ class FakeSlack(FakePlatform):
 
     def channel(self, **options: Any) -> SlackChannel:
         """A channel that calls this instead of Slack."""
-        options.setdefault("token", self.token)
+        options = {"token": self.token, "http": past_proxies, **options}
         return SlackChannel(signing_secret=self.signing_secret, server=f"{self.url}/api", **options)
 
     def environment(self) -> dict[str, str]:
@@ -121,7 +123,7 @@ class FakeSlack(FakePlatform):
         del message["channel_type"]
         return await self.deliver(self.event(**{**message, "type": "app_mention"}))
 
-    async def press(
+    async def press(  # noqa: PLR0913 - each may be left out
         self,
         value: str,
         *,
@@ -129,8 +131,12 @@ class FakeSlack(FakePlatform):
         channel: str | None = None,
         thread: str | None = None,
         action_id: str = "button",
+        times: int = 1,
     ) -> Delivery:
-        """Somebody presses a button under a message of the bot's, which carries `value`."""
+        """Somebody presses a button under a message of the bot's, which carries `value`.
+
+        `times`: see `interact`.
+        """
         where = self.talk(user) if channel is None else channel
         message = self.message("", user=self.bot, channel=where, thread=thread)
         action = {"type": "button", "action_id": action_id, "block_id": "b", "value": value}
@@ -141,14 +147,23 @@ class FakeSlack(FakePlatform):
             container={"type": "message", "message_ts": message["ts"], "channel_id": where},
             message=message,
             actions=[{**action, "action_ts": self.ts()}],
+            times=times,
         )
 
     async def interact(
-        self, kind: str, *, user: str = "U42", channel: str | None = None, **fields: Any
+        self,
+        kind: str,
+        *,
+        user: str = "U42",
+        channel: str | None = None,
+        times: int = 1,
+        **fields: Any,
     ) -> Delivery:
         """Somebody uses a shortcut, a view or a menu. Slack delivers that once, and never again.
 
         `kind` and `fields` as Slack has them; the user, the workspace and the like are added.
+        `times`: how often it comes all the same, at the same time, as whatever is on the way to the
+        bot may repeat it.
         """
         where = {} if channel is None else {"channel": {"id": channel, "name": "somewhere"}}
         if channel is not None:
@@ -162,7 +177,8 @@ class FakeSlack(FakePlatform):
             **where,
             **fields,
         }
-        return await self.post(urlencode({"payload": msgspec.json.encode(payload)}).encode())
+        body = urlencode({"payload": msgspec.json.encode(payload)}).encode()
+        return (await asyncio.gather(*(self.post(body) for _ in range(times))))[0]
 
     async def command(
         self, text: str, *, user: str = "U42", channel: str | None = None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from barback.channels.http import HttpAnswer, HttpRequest
+from barback.channels.httpx2_http import past_proxies
 from barback.channels.telegram import TelegramChannel
 from barback.channels.telegram.client import FILE, LONGEST
 from barback.channels.texts import units
@@ -88,7 +89,7 @@ class FakeTelegram(FakePlatform):
 
     def channel(self, **options: Any) -> TelegramChannel:
         """A channel that calls this instead of Telegram. Its secret is taken over."""
-        channel = TelegramChannel(self.token, server=self.url, **options)
+        channel = TelegramChannel(self.token, server=self.url, **{"http": past_proxies, **options})
         self.secret = channel._secret  # noqa: SLF001 - as Telegram is told it
         return channel
 
@@ -113,8 +114,13 @@ class FakeTelegram(FakePlatform):
         body = self.message(user=user, chat=chat, thread=thread, text=text, **more)
         return await self.deliver(self.update(message=body), times=times)
 
-    async def press(self, data: str, *, user: int = 42, chat: int | None = None) -> Delivery:
-        """Somebody presses a button under a message of the bot's, which carries `data`."""
+    async def press(
+        self, data: str, *, user: int = 42, chat: int | None = None, times: int = 1
+    ) -> Delivery:
+        """Somebody presses a button under a message of the bot's, which carries `data`.
+
+        See `deliver` for `times`.
+        """
         pressed = {
             "id": str(next(numbers)),
             "from": self.person(user),
@@ -122,7 +128,7 @@ class FakeTelegram(FakePlatform):
             "chat_instance": "1",
             "data": data,
         }
-        return await self.deliver(self.update(callback_query=pressed))
+        return await self.deliver(self.update(callback_query=pressed), times=times)
 
     def update(self, **kind: Any) -> dict[str, Any]:
         """An update of one kind, with a number of its own: `update(poll={...})`."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from barback.channels.http import HttpAnswer, HttpRequest
+from barback.channels.httpx2_http import past_proxies
 from barback.channels.texts import units
 from barback.channels.viber import ViberChannel
 from barback.channels.viber.client import LONGEST, NAME
@@ -71,7 +72,7 @@ class FakeViber(FakePlatform):
 
     def channel(self, **options: Any) -> ViberChannel:
         """A channel that calls this instead of Viber."""
-        options = {"sender_name": "Bot", **options}
+        options = {"sender_name": "Bot", "http": past_proxies, **options}
         return ViberChannel(self.token, server=self.url, **options)
 
     def environment(self) -> dict[str, str]:
@@ -97,9 +98,12 @@ class FakeViber(FakePlatform):
         callback = self.callback("message", sender=self.person(user), message=message, **more)
         return await self.deliver(callback, times=times)
 
-    async def press(self, body: str, *, user: str = PERSON) -> Delivery:
-        """Somebody presses a button that has `Silent`; one that has not is as if they said it."""
-        return await self.say(body, user=user, silent=True)
+    async def press(self, body: str, *, user: str = PERSON, times: int = 1) -> Delivery:
+        """Somebody presses a button that has `Silent`; one that has not is as if they said it.
+
+        See `deliver` for `times`.
+        """
+        return await self.say(body, user=user, times=times, silent=True)
 
     async def start(self, *, user: str = PERSON, context: str | None = None) -> Delivery:
         """Somebody opens the conversation, perhaps by a link with a context.

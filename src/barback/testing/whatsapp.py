@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from barback.channels.http import HttpAnswer
+from barback.channels.httpx2_http import past_proxies
 from barback.channels.texts import units
 from barback.channels.whatsapp import WhatsAppChannel
 from barback.channels.whatsapp.channel import MEDIA
@@ -51,7 +52,7 @@ class FakeWhatsApp(FakeMeta):
 
     def channel(self, **options: Any) -> WhatsAppChannel:
         """A channel that calls this instead of WhatsApp."""
-        own = {"phone_number_id": self.number, "waba_id": self.account}
+        own = {"phone_number_id": self.number, "waba_id": self.account, "http": past_proxies}
         told = {**own, "app_secret": self.app_secret, "server": self.url, **options}
         return WhatsAppChannel(self.token, **told)
 
@@ -85,12 +86,15 @@ class FakeWhatsApp(FakeMeta):
         return await self.deliver(self.entry(user, messages=[said]), times=times)
 
     async def press(
-        self, payload: str, *, user: str = "16505551234", title: str = "Yes"
+        self, payload: str, *, user: str = "16505551234", title: str = "Yes", times: int = 1
     ) -> Delivery:
-        """Somebody presses a button under a message of the bot's, which carries `payload`."""
+        """Somebody presses a button under a message of the bot's, which carries `payload`.
+
+        See `deliver` for `times`.
+        """
         reply = {"type": "button_reply", "button_reply": {"id": payload, "title": title}}
         pressed = self.message(user, type="interactive", interactive=reply)
-        return await self.deliver(self.entry(user, messages=[pressed]))
+        return await self.deliver(self.entry(user, messages=[pressed]), times=times)
 
     async def report(self, message_id: str, status: str, *, user: str, **more: Any) -> Delivery:
         """WhatsApp tells what became of a message of the bot's: `report(id, "read", user=…)`."""

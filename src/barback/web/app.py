@@ -44,7 +44,7 @@ def app_of(
         raise ConfigurationError(message)
     reception = Reception(bot, max_early=max_early)
     readiness = Readiness(bot)
-    routes = []
+    hooks: dict[str, Webhook] = {}
     taken = {"/healthz", "/readyz"}
     for channel in webhooks:
         path = channel.path or f"/{channel.name}"
@@ -53,9 +53,13 @@ def app_of(
             message = f"The channel {channel.name!r} cannot be at {path!r}: give it another path."
             raise ConfigurationError(message)
         taken.add(path)
-        routes.append(Route(path, Webhook(bot, channel, reception, max_body)))
+        hooks[path] = Webhook(bot, channel, reception, max_body)
 
+    routes = [Route(path, hook) for path, hook in hooks.items()]
     routes += [Route("/healthz", _healthz), Route("/readyz", readiness)]
+    # What somebody has told a platform with a slash too many, or too few. Platforms follow no
+    # redirection, which would go by a Host that anyone may claim.
+    routes += [Route(_other_slash(path), hook) for path, hook in hooks.items() if path != "/"]
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -63,9 +67,15 @@ def app_of(
             yield
 
     app = Starlette(routes=routes, lifespan=lifespan)
+    app.router.redirect_slashes = False
     app.state.bot = bot
     bot._receptions.append(reception)  # noqa: SLF001 - the bot closes it
     return app
+
+
+def _other_slash(path: str) -> str:
+    """The same path with a slash at its end, or without."""
+    return path[:-1] if path.endswith("/") else f"{path}/"
 
 
 async def _healthz(_: Request) -> Response:
