@@ -1,4 +1,4 @@
-"""The example of a channel of one's own, behind its webhook."""
+"""A channel of one's own, behind its webhook: the example, and one that makes mistakes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import httpx2
 import msgspec
 import pytest
 
+from barback import Event, InvalidEvent, WebhookMalformed, WebhookRefused, WebhookRequest
 from examples.custom_channel import app, bot
+from tests.postbox import Postbox, greeter
 
 
 def signature(body: bytes) -> str:
@@ -42,3 +44,28 @@ async def test_the_example_counts_notes(capsys: pytest.CaptureFixture[str]) -> N
     assert capsys.readouterr().out == (
         "to tim: That is your note number 1.\nto ann: Good morning\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("raised", "status"),
+    [
+        (WebhookRefused("no"), 401),
+        (WebhookMalformed("no list"), 400),
+        (InvalidEvent("no text"), 400),
+        (KeyError("text"), 500),
+    ],
+    ids=repr,
+)
+async def test_a_mistake_of_a_channels_own_is_no_fault_of_the_request(
+    raised: Exception, status: int
+) -> None:
+    class Mistaken(Postbox):
+        def events(self, request: WebhookRequest) -> list[Event]:
+            raise raised
+
+    app = greeter().asgi(Mistaken())
+    transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
+    client = httpx2.AsyncClient(transport=transport, base_url="http://bot")
+    async with client, app.router.lifespan_context(app):
+        answer = await client.post("/postbox", headers={"secret": "right"})
+        assert answer.status_code == status

@@ -81,8 +81,10 @@ class Http(Protocol):
         """Close what was opened."""
 
 
-def is_address(server: str) -> bool:
+def is_address(server: object) -> bool:
     """Whether requests can be made to a server of this address: http or https, and a host."""
+    if not isinstance(server, str):
+        return False
     try:
         parts = urlsplit(server)
         return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0

@@ -164,11 +164,11 @@ class LineClient(PlatformClient):
 
     def _told(self, method: str, answer: HttpAnswer, *, with_id: bool) -> Any:
         try:
-            told = msgspec.json.decode(answer.body or b"{}")
+            told = msgspec.json.decode(answer.body or b"{}", type=dict[str, Any])
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             description = "The answer is not LINE's."
             raise self.failure(method, answer, description=description) from None
-        if with_id and isinstance(told, dict):
+        if with_id:
             told.pop("message", None)  # that it was accepted before
             first = answer.headers.get("x-line-accepted-request-id")
             told["requestId"] = first or answer.headers.get("x-line-request-id")

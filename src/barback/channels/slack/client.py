@@ -41,6 +41,8 @@ ADDRESSES: Final = frozenset({RESPONSE, UPLOAD})
 FILES: Final = "files.slack.com"
 """Where files rest that people have sent. No other host is shown the token."""
 
+FOREIGN: Final = "The answer is not Slack's."
+
 Tokens = Mapping[str, str] | Callable[[str], str | Awaitable[str]]
 """A token for each workspace: by its id, or by a function of that."""
 
@@ -162,11 +164,12 @@ class SlackClient(PlatformClient):
         code = told.get("error")
         if code is None and method in ADDRESSES:
             code = answer.body[:101].decode("ascii", "replace")  # such as "used_url"
+        is_foreign = "ok" not in told and method not in ADDRESSES
         raise self.failure(
             method,
             answer,
             code=code if isinstance(code, str) and CODE.fullmatch(code) else None,
-            description=_missing(told),
+            description=_missing(told) or (FOREIGN if is_foreign else ""),
             parameters={name: v for name, v in told.items() if name not in {"ok", "error"}},
         )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 import re
+from collections.abc import Iterable
 from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
@@ -72,6 +73,10 @@ class TelegramChannel(WebhookChannel, ServingChannel):
         timeout: float | timedelta = 30.0,
         retry_within: float | timedelta = 30.0,
     ) -> None:
+        if not (username is None or isinstance(username, str)):
+            message = f"username is what the bot is called, as in '@shop_bot', not {username!r}."
+            raise ConfigurationError(message)
+        self.allowed_updates = _names(allowed_updates)
         self.client: TelegramClient = TelegramClient(
             token,
             channel=name,
@@ -83,7 +88,6 @@ class TelegramChannel(WebhookChannel, ServingChannel):
         self.name = name
         self.path = f"/{name}" if path is None else path
         self.username = None if username is None else username.removeprefix("@")
-        self.allowed_updates = None if allowed_updates is None else list(allowed_updates)
         self._own_id = token.partition(":")[0]
         self._secret = _secret_of(token) if secret is None else _checked(secret)
 
@@ -174,6 +178,18 @@ class TelegramChannel(WebhookChannel, ServingChannel):
 def _secret_of(token: str) -> str:
     """A secret that whoever has the token can make anew, and that does not tell the token."""
     return hmac.new(token.encode(), b"barback: the secret of the webhook", sha256).hexdigest()
+
+
+def _names(kinds: Sequence[str] | None) -> list[str] | None:
+    """A list of kinds of updates. Raises `ConfigurationError`."""
+    if kinds is None:
+        return None
+    if isinstance(kinds, Iterable) and not isinstance(kinds, str):
+        listed = list(kinds)
+        if all(isinstance(kind, str) for kind in listed):
+            return listed
+    message = f"allowed_updates is a list of kinds, as in ['message'], not {kinds!r}."
+    raise ConfigurationError(message)
 
 
 def _checked(secret: str) -> str:

@@ -118,7 +118,7 @@ class TelegramClient(PlatformClient):
             return answer.body
         try:
             told = msgspec.json.decode(answer.body, type=Refusal)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             told = Refusal(description="The answer is not Telegram's.")
         if told.ok:
             return told.result

@@ -84,7 +84,7 @@ class ViberClient(PlatformClient):
         """See `PlatformClient.result`."""
         try:
             told = msgspec.json.decode(answer.body, type=Told)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise self.failure(method, answer, description="The answer is not Viber's.") from None
         if told.status == 0 and answer.status < 300:  # noqa: PLR2004 - of HTTP
             return msgspec.json.decode(answer.body)
