@@ -241,6 +241,20 @@ async def test_numbers_are_the_same_when_a_page_has_edited_what_is_beside_them(
         assert '"price": 1.0' in edited["state"]
 
 
+async def test_news_that_nobody_takes_for_too_long_have_an_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("barback.playground.world.MOST_UNREAD", 4)
+    async with asyncio.timeout(20), tried(tmp_path) as world:
+        news = world.news()
+        first = asyncio.ensure_future(anext(news))
+        await asyncio.sleep(0)
+        for _ in range(5):
+            await world.give([saying("Hi")])
+        taken = [await first] + [piece async for piece in news]
+        assert 4 <= len(taken) <= 5  # so that a page listens anew, and asks for all
+
+
 # Turns that take long.
 
 

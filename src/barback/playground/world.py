@@ -205,12 +205,17 @@ class Playground(Observer):
         }
 
     async def news(self) -> AsyncIterator[dict[str, Any]]:
-        """What happens from now on, until the playground ends, or nobody took it for too long."""
+        """What happens from now on, until the playground ends, or nobody took it for too long.
+
+        In the latter case there is an end too, after what was kept.
+        """
         queue: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue(MOST_UNREAD)
         self._listeners.add(queue)
         try:
             while (piece := await queue.get()) is not None:
                 yield piece
+                if queue not in self._listeners and queue.empty():
+                    return  # it has missed something: whoever listens asks for all, and anew
         finally:
             self._listeners.discard(queue)
 

@@ -152,7 +152,7 @@ function addPerson(person, conversation) {
   input.placeholder = `Say as ${name}`;
   $(".open", element).setAttribute("aria-label", `Session of ${name}`);
   $(".remove", element).setAttribute("aria-label", `Remove ${name} from the page`);
-  $(".remove", element).onclick = () => { columns.delete(key); element.remove(); keepPeople(); };
+  $(".remove", element).onclick = () => { columns.delete(key); element.remove(); keepPeople(); $("#add input").focus(); };
   $(".open", element).onclick = () => column.session && openSession(column.session);
   $("form", element).onsubmit = (event) => { event.preventDefault(); send(column, input, "say"); };
   for (const button of element.querySelectorAll("[data-way]")) {
@@ -210,8 +210,20 @@ function showLine(line) {
     if (line.conversation) note(item, line.by === "bot" ? `to ${line.user ?? "all"}` : line.user);
     const log = $(".log", column.element);
     log.append(item);
-    log.scrollTop = log.scrollHeight;
+    while (log.children.length > 2000) log.firstElementChild.remove();
+    scrollLater(log);
   }
+}
+
+// Once for all that comes together: each time, the page is laid out anew.
+const scrolling = new Set();
+
+function scrollLater(log) {
+  if (!scrolling.size) requestAnimationFrame(() => {
+    for (const each of scrolling) each.scrollTop = each.scrollHeight;
+    scrolling.clear();
+  });
+  scrolling.add(log);
 }
 
 function note(item, text) {
