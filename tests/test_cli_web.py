@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -190,6 +192,18 @@ def test_a_store_that_is_away_is_said_in_a_sentence_and_its_password_is_not(fold
     assert "could not connect to 127.0.0.1:1" in done.stderr
     assert "Traceback" not in done.stderr
     assert "hidden" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["run", "dev"])
+def test_a_port_that_is_taken_is_told_with_a_status_that_is_documented(
+    folder: Path, name: str
+) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = str(taken.getsockname()[1])
+        done = command(name, "shop:bot", "--port", port, cwd=folder)
+    assert done.returncode == 1
+    assert "address already in use" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_channel_is_made_of_the_environment() -> None:

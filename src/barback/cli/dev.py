@@ -76,7 +76,10 @@ def dev(  # noqa: PLR0913 - what the command line says
     config = uvicorn.Config(
         app, host=host, port=port, lifespan="on", log_level="warning", server_header=False
     )
-    Server(config, playground, token).run()
+    try:
+        Server(config, playground, token).run()
+    except SystemExit as ended:  # it has told why; its own status would say something else
+        raise click.exceptions.Exit(1) from ended
 
 
 class Server(uvicorn.Server):

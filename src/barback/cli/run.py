@@ -96,20 +96,23 @@ def run(  # noqa: PLR0913 - what the command line says
     if workers > 1:
         _refuse_unshared(store)
     asyncio.run(_see_it_open(store))
-    uvicorn.run(
-        served if workers == 1 else "barback.cli.run:worker",
-        factory=workers > 1,
-        http=BoundedHttp,
-        ws="none",  # no bot has a WebSocket
-        host=host,
-        port=port,
-        workers=workers,
-        lifespan="on",
-        access_log=access_log,
-        forwarded_allow_ips=proxies,
-        timeout_graceful_shutdown=DRAIN,
-        server_header=False,
-    )
+    try:
+        uvicorn.run(
+            served if workers == 1 else "barback.cli.run:worker",
+            factory=workers > 1,
+            http=BoundedHttp,
+            ws="none",  # no bot has a WebSocket
+            host=host,
+            port=port,
+            workers=workers,
+            lifespan="on",
+            access_log=access_log,
+            forwarded_allow_ips=proxies,
+            timeout_graceful_shutdown=DRAIN,
+            server_header=False,
+        )
+    except SystemExit as ended:  # it has told why; its own status would say something else
+        raise click.exceptions.Exit(1) from ended
 
 
 async def _see_it_open(store: LeasedStore) -> None:
