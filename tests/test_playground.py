@@ -19,8 +19,9 @@ import pytest
 from barback import ConfigurationError
 from barback.cli.loading import load_bot
 from barback.playground.app import playground_app
+from barback.playground.sessions import Conflict
 from barback.playground.source import Source
-from barback.playground.world import Conflict, Message, Playground
+from barback.playground.world import Message, Playground
 from tests.playgrounds import ROOT, SHOP
 
 TYPED = """
@@ -204,7 +205,7 @@ async def test_looking_at_a_session_is_no_activity(tmp_path: Path) -> None:
 async def test_what_a_turn_holds_for_long_is_not_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("barback.playground.world.WITHIN", 0.05)
+    monkeypatch.setattr("barback.playground.sessions.WITHIN", 0.05)
     first = "    if event.is_payload:"
     slow = SHOP.replace(first, f"    await asyncio.sleep(0.5)\n{first}")
     async with tried(tmp_path, slow) as world:
@@ -244,9 +245,9 @@ async def test_numbers_are_the_same_when_a_page_has_edited_what_is_beside_them(
 async def test_news_that_nobody_takes_for_too_long_have_an_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("barback.playground.world.MOST_UNREAD", 4)
+    monkeypatch.setattr("barback.playground.news.MOST_UNREAD", 4)
     async with asyncio.timeout(20), tried(tmp_path) as world:
-        news = world.news()
+        news = world.news.listen()
         first = asyncio.ensure_future(anext(news))
         await asyncio.sleep(0)
         for _ in range(5):
@@ -285,7 +286,7 @@ async def test_turns_that_take_long_do_not_keep_it_from_ending(
 
 async def changed(world: Playground, path: Path, code: str) -> None:
     """Write the code anew, and wait until it was loaded, or was not."""
-    news = world.news()
+    news = world.news.listen()
     waiting = asyncio.ensure_future(anext(news))
     await asyncio.sleep(0)
     path.write_text(code)  # noqa: ASYNC240 - it is short

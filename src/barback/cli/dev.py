@@ -107,5 +107,5 @@ class Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """See `uvicorn.Server`."""
         # Pages wait for news, and a server waits for pages.
-        self._playground.end_news()
+        self._playground.news.end()
         super().handle_exit(sig, frame)

@@ -19,7 +19,8 @@ import msgspec
 from barback.errors import BarbackError, BotNotRunning
 from barback.extras import needs_extra
 from barback.playground.report import in_json
-from barback.playground.world import Conflict, Message, Playground
+from barback.playground.sessions import Conflict
+from barback.playground.world import Message, Playground
 
 with needs_extra("serve"):
     from starlette.applications import Starlette
@@ -101,7 +102,7 @@ def playground_app(
     ]
     routes += [
         Route("/api/world", Api(playground, _world)),
-        Route("/api/news", News(playground)),
+        Route("/api/news", NewsStream(playground)),
         Route("/api/say", Api(playground, _say, Say), methods=["POST"]),
         Route("/api/again", Api(playground, _again, Again), methods=["POST"]),
         Route("/api/clock", Api(playground, _move, Move), methods=["POST"]),
@@ -198,7 +199,7 @@ class Api:
         return _json(found)
 
 
-class News:
+class NewsStream:
     """What happens, as server-sent events: https://html.spec.whatwg.org/multipage/server-sent-events.html."""
 
     def __init__(self, playground: Playground) -> None:
@@ -212,7 +213,7 @@ class News:
         await stream(scope, receive, send)
 
     async def _lines(self) -> AsyncIterator[bytes]:
-        news = self._playground.news()
+        news = self._playground.news.listen()
         yield b"retry: 500\n\n"
         piece: asyncio.Task[Any] | None = None
         try:

@@ -6,8 +6,7 @@ import asyncio
 import logging
 import traceback
 from collections import Counter, deque
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from contextvars import ContextVar
+from contextlib import AsyncExitStack, suppress
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,17 +15,18 @@ import msgspec
 from barback.errors import BarbackError, BotNotRunning, ConfigurationError
 from barback.events import Event, User
 from barback.observing import Observer
+from barback.playground import sessions
 from barback.playground.moved_clock import MovedClock
+from barback.playground.news import News
 from barback.playground.report import report_of
 from barback.playground.stage import Stage
 from barback.playground.transcript import Advanced, Edited, Found, Said, Transcript
 from barback.record import new_version
 from barback.scope import check_name
-from barback.speaking import channel_of
 from barback.stores.base import InstantStore
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import Sequence
     from types import TracebackType
     from typing import Self
 
@@ -36,23 +36,14 @@ if TYPE_CHECKING:
     from barback.playground.source import Source
     from barback.stores.base import LeasedStore
 
-__all__ = ["Conflict", "Message", "Playground"]
+__all__ = ["Message", "Playground"]
 
 logger = logging.getLogger("barback")
 
 MOST_TURNS: Final = 500  # that are kept for a page that comes later
 MOST_LINES: Final = 2000
-MOST_UNREAD: Final = 2000  # pieces of news, for a page that does not listen any more
 LOOK_EVERY: Final = 0.4  # seconds, at the files
 PATIENCE: Final = 2.0  # seconds that turns have to end, when code is loaded anew or it all ends
-WITHIN: Final = 10.0  # seconds to wait for a session that a turn holds
-
-_own: ContextVar[bool] = ContextVar("barback_playground_own", default=False)
-"""Whether a turn is the playground's own, and no news."""
-
-
-class Conflict(BarbackError):
-    """A session was changed meanwhile, or is held for too long."""
 
 
 class Message(msgspec.Struct, kw_only=True):
@@ -92,7 +83,8 @@ class Playground(Observer):
         self._busy: Counter[str] = Counter()
         self._under_way: set[asyncio.Task[list[str]]] = set()
         self._known: set[str] = set()
-        self._listeners: set[asyncio.Queue[dict[str, Any] | None]] = set()
+        self.news = News()
+        self._tell = self.news.tell
         self._changing = asyncio.Lock()
         self._stack: AsyncExitStack | None = None
         self._watch: asyncio.Task[None] | None = None
@@ -116,7 +108,7 @@ class Playground(Observer):
             self._watch.cancel()
             with suppress(asyncio.CancelledError):
                 await self._watch
-        self.end_news()
+        self.news.end()
         async with self._changing:
             await self._stop()
         if self._under_way:
@@ -204,28 +196,6 @@ class Playground(Observer):
             "busy": dict(self._busy),
         }
 
-    async def news(self) -> AsyncIterator[dict[str, Any]]:
-        """What happens from now on, until the playground ends, or nobody took it for too long.
-
-        In the latter case there is an end too, after what was kept.
-        """
-        queue: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue(MOST_UNREAD)
-        self._listeners.add(queue)
-        try:
-            while (piece := await queue.get()) is not None:
-                yield piece
-                if queue not in self._listeners and queue.empty():
-                    return  # it has missed something: whoever listens asks for all, and anew
-        finally:
-            self._listeners.discard(queue)
-
-    def end_news(self) -> None:
-        """Let everybody go who waits for news."""
-        for queue in self._listeners:
-            with suppress(asyncio.QueueFull):
-                queue.put_nowait(None)
-        self._listeners.clear()
-
     def _say(self, by: str, session_id: str, event: Event, text: str | None) -> None:
         line = {
             "number": next(self._numbers),
@@ -238,13 +208,6 @@ class Playground(Observer):
         }
         self.lines.append(line)
         self._tell({"type": "line", "line": line})
-
-    def _tell(self, piece: dict[str, Any]) -> None:
-        for queue in list(self._listeners):
-            try:
-                queue.put_nowait(piece)
-            except asyncio.QueueFull:
-                self._listeners.discard(queue)
 
     def turn_began(self, turn: TurnSeen) -> None:
         """See `Observer.turn_began`."""
@@ -306,8 +269,8 @@ class Playground(Observer):
         """
         self._running()
         events = [self._event(message) for message in messages]
-        sessions = [self._session_of(event) for event in events]
-        for event, session_id in zip(events, sessions, strict=True):
+        own = [self._session_of(event) for event in events]
+        for event, session_id in zip(events, own, strict=True):
             self._say("person", session_id, event, event.text)
         return self._spawn([event for event in events for _ in range(copies)])
 
@@ -393,16 +356,8 @@ class Playground(Observer):
     # Sessions.
 
     async def session(self, session_id: str) -> dict[str, Any]:
-        """A session as it rests; looking is no activity."""
-        found: dict[str, Any] = {}
-
-        async def look(context: Context[Any]) -> None:
-            found.update(_record_of(context))
-            raise _SeenEnough
-
-        with suppress(_SeenEnough):
-            await self._own_turn(session_id, look)
-        return found
+        """A session as it rests; looking is no activity. Raises `Conflict`."""
+        return await sessions.read(self._running(), session_id)
 
     async def edit(
         self, session_id: str, state: dict[str, Any], version: str | None
@@ -411,51 +366,16 @@ class Playground(Observer):
 
         Raises `Conflict`, and what setting a state raises.
         """
-
-        async def write(context: Context[Any]) -> None:
-            if _version_of(context) != version:
-                message = "The session was changed meanwhile: look at it again."
-                raise Conflict(message, session_id=session_id)
-            if isinstance(context.state, dict) and not self.is_typed:
-                context.state.clear()
-                context.state.update(state)
-            else:
-                context.set_state(state)
-
-        await self._own_turn(session_id, write)
+        edited = await sessions.edit(self._running(), session_id, state, version)
         self._known.add(session_id)
         self.transcript.add(Edited(session_id, state))
         self._tell({"type": "edited", "session": session_id})
-        return await self.session(session_id)
+        return edited
 
     async def delete(self, session_id: str) -> None:
-        """Destroy a session, under its lease."""
-        bot = self._running()
-        channel_of(session_id)
-        turns = bot._running()  # noqa: SLF001 - the bot is the playground's for now
-        async with self._own(session_id), turns.tend(bot._stored_id(session_id)) as turn:  # noqa: SLF001
-            await turns.destroy(turn)
+        """Destroy a session, under its lease. Raises `Conflict`."""
+        await sessions.delete(self._running(), session_id)
         self._tell({"type": "edited", "session": session_id})
-
-    async def _own_turn(
-        self, session_id: str, work: Callable[[Context[Any]], Awaitable[None]]
-    ) -> None:
-        bot = self._running()
-        async with self._own(session_id), bot.conversation(session_id) as context:
-            await work(context)
-
-    @asynccontextmanager
-    async def _own(self, session_id: str) -> AsyncIterator[None]:
-        """Around a turn of the playground's own, which is no news, and is not waited for long."""
-        token = _own.set(True)
-        try:
-            async with asyncio.timeout(WITHIN):
-                yield
-        except TimeoutError:
-            message = "The session is held by a turn that takes long: try again when it is over."
-            raise Conflict(message, session_id=session_id) from None
-        finally:
-            _own.reset(token)
 
     # The test.
 
@@ -484,39 +404,9 @@ class Playground(Observer):
         return self.bot
 
 
-class _SeenEnough(Exception):
-    """Ends a turn that was only to look."""
-
-
 async def _leave_to_be_seen(_: Context[Any], error: Exception) -> None:
     """An `on_error` for a bot without: the page shows the error."""
 
 
 def _is_own(turn: TurnSeen) -> bool:
-    return _own.get() or turn.origin == "upkeep"
-
-
-def _version_of(context: Context[Any]) -> str | None:
-    # As text: a version is larger than a page's numbers.
-    version = context.session.version
-    return None if version is None else str(version)
-
-
-def _record_of(context: Context[Any]) -> dict[str, Any]:
-    session, record = context.session, context._turn.kept  # noqa: SLF001 - what it is made of
-    draft = context._draft  # noqa: SLF001
-    return {
-        "id": session.id,
-        "is_new": session.is_new,
-        "step": context.step,
-        "version": _version_of(context),
-        "created_at": session.created_at.isoformat(),
-        "last_activity": session.last_activity.isoformat(),
-        "expires_at": None if session.expires_at is None else session.expires_at.isoformat(),
-        "schema": 0 if record is None else record.schema,
-        "users": [] if record is None else list(record.users),
-        "address": context.address,
-        "seen": 0 if record is None else len(record.seen),
-        "bytes": len(draft.base),
-        "state": msgspec.json.decode(draft.base),
-    }
+    return sessions.looks.get() or turn.origin == "upkeep"
