@@ -211,7 +211,7 @@ def test_the_environment_is_looked_at(
     monkeypatch.setenv("BARBACK_KEYS", f"2026={Keys.generate()}")
     status, found = doctor(f"{shop}:bot", "--channel", "telegram", "--offline")
     assert status == 1
-    assert found["telegram"][1].startswith("The environment has no TELEGRAM_TOKEN: set it")
+    assert found["telegram"][1].startswith("The environment has no TELEGRAM_TOKEN. Set it")
     assert found["keys"] == ("ok", "BARBACK_KEYS has 2026; 2026 is current -> ")
     monkeypatch.setenv("BARBACK_KEYS", "nonsense")
     assert doctor()[1]["keys"][0] == "fail"
