@@ -227,7 +227,7 @@ async def test_each_person_has_a_session_of_their_own():
 README: Final = """\
 # @NAME@
 
-A chat bot, made with [barback](https://pypi.org/project/barback/). `@MODULE@.py` is the bot.
+A chat bot, made with barback. `@MODULE@.py` is the bot.
 
 ```console
 $ python -m venv .venv
