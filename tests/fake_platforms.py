@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from typing import TYPE_CHECKING, Any, Final
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+import httpx2
 import msgspec
 
 from barback.testing import (
@@ -18,9 +20,13 @@ from barback.testing import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
-__all__ = ["PLATFORMS", "Platform", "viber_person"]
+    from barback import Bot, WebhookChannel
+
+__all__ = ["PLATFORMS", "Platform", "behind", "viber_person"]
+
+Fake = TypeVar("Fake", bound=FakePlatform)
 
 
 class Platform(msgspec.Struct, frozen=True):
@@ -43,3 +49,20 @@ PLATFORMS: Final = {
     "viber": Platform(FakeViber, viber_person),
     "whatsapp": Platform(FakeWhatsApp, lambda number: f"{16505550000 + number}"),
 }
+
+
+@asynccontextmanager
+async def behind(
+    fake: Fake, bot: Bot[Any], channel: WebhookChannel | None = None, **options: Any
+) -> AsyncIterator[Fake]:
+    """The bot behind its webhook, in this process, and the platform over real sockets.
+
+    The platform is listening already. `channel` is its own, unless one is given; with `options`.
+    """
+    channel = channel or fake.channel(**options)
+    fake.webhook = f"http://bot{channel.path}"
+    app = bot.asgi(channel)
+    client = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app))
+    fake.reach_by(client)
+    async with client, app.router.lifespan_context(app):
+        yield fake

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import httpx2
 import pytest
 
 from barback import (
@@ -20,6 +19,7 @@ from barback import (
 )
 from barback.channels.http import HttpAnswer
 from barback.testing import FakeLine, line_error
+from tests.fake_platforms import behind
 from tests.scripted import state_of
 
 TIM, ANN, GROUP, ROOM = f"U{1:032x}", f"U{2:032x}", f"C{1:032x}", f"R{1:032x}"
@@ -57,13 +57,8 @@ async def on_line(
     bot: Bot[Any], fake: FakeLine | None = None, **options: Any
 ) -> AsyncIterator[FakeLine]:
     """The bot behind its webhook, in this process, and LINE over real sockets."""
-    async with fake or FakeLine() as line:
-        line.webhook = "http://bot/line"
-        app = bot.asgi(line.channel(**options))
-        client = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app))
-        line.reach_by(client)
-        async with client, app.router.lifespan_context(app):
-            yield line
+    async with fake or FakeLine() as line, behind(line, bot, **options):
+        yield line
 
 
 def methods(line: FakeLine) -> list[tuple[str, int]]:

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import httpx2
 import pytest
 
 from barback import (
@@ -22,6 +21,7 @@ from barback.channels.opening import open_channel
 from barback.testing import FakeMessenger
 from barback.testing.messenger import PAGE
 from barback.testing.meta import APP_ID
+from tests.fake_platforms import behind
 from tests.scripted import state_of
 from tests.test_telegram import nickname_bot
 
@@ -31,12 +31,8 @@ SENT = "POST /me/messages"
 @asynccontextmanager
 async def on_messenger(bot: Bot[Any], **options: Any) -> AsyncIterator[FakeMessenger]:
     """The bot behind its webhook, in this process, and Messenger over real sockets."""
-    async with FakeMessenger(webhook="http://bot/messenger") as messenger:
-        app = bot.asgi(messenger.channel(**options))
-        client = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app))
-        messenger.reach_by(client)
-        async with client, app.router.lifespan_context(app):
-            yield messenger
+    async with FakeMessenger() as messenger, behind(messenger, bot, **options):
+        yield messenger
 
 
 async def test_the_nickname_is_asked_for_and_remembered() -> None:

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import httpx2
 import pytest
 
 from barback import (
@@ -21,6 +20,7 @@ from barback import (
 from barback.channels.meta import MetaChannel
 from barback.testing import FakeMessenger, FakeWhatsApp
 from barback.testing.meta import APP_ID, APP_SECRET, TOKEN
+from tests.fake_platforms import behind
 
 HEADER = "x-hub-signature-256"
 
@@ -172,10 +172,7 @@ def test_a_verify_token_that_is_not_set_is_made_of_the_secret_and_does_not_give_
 async def served(fake: Any, **options: Any) -> AsyncIterator[MetaChannel]:
     """A bot that says nothing behind its webhook, in this process."""
     channel: MetaChannel = fake.channel(**options)
-    app = Bot().asgi(channel)
-    client = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app))
-    fake.reach_by(client)
-    async with client, app.router.lifespan_context(app):
+    async with behind(fake, Bot(), channel):
         yield channel
 
 

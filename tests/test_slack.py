@@ -28,6 +28,7 @@ from barback import (
 from barback.channels.slack import InputFile, Place
 from barback.testing import FakeSlack, slack_error
 from barback.testing.slack import SECRET, TOKEN
+from tests.fake_platforms import behind
 from tests.scripted import state_of
 from tests.test_telegram import nickname_bot
 
@@ -35,18 +36,8 @@ from tests.test_telegram import nickname_bot
 @asynccontextmanager
 async def on_slack(bot: Bot[Any], **options: Any) -> AsyncIterator[FakeSlack]:
     """The bot behind its webhook, in this process, and Slack over real sockets."""
-    async with FakeSlack(webhook="http://bot/slack") as slack:
-        async with serving(bot, slack, **options):
-            yield slack
-
-
-@asynccontextmanager
-async def serving(bot: Bot[Any], slack: FakeSlack, **options: Any) -> AsyncIterator[None]:
-    app = bot.asgi(slack.channel(**options))
-    client = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app))
-    slack.reach_by(client)
-    async with client, app.router.lifespan_context(app):
-        yield
+    async with FakeSlack() as slack, behind(slack, bot, **options):
+        yield slack
 
 
 def replying(reply: Any, **options: Any) -> Bot[Any]:
@@ -99,7 +90,7 @@ async def test_a_mention_is_answered_once_by_all_processes_together_even_if_noth
         message = slack.message("", channel="C1")
         message["text"] = f"<@{slack.bot}> Hi"
         for kind in ("message", "app_mention"):
-            async with serving(replying(echo, session_store=store), slack):
+            async with behind(slack, replying(echo, session_store=store)):
                 await slack.deliver(slack.event(**{**message, "type": kind}))
         assert len(slack.texts("C1")) == 1
 
@@ -196,13 +187,10 @@ async def test_a_response_that_comes_too_late_is_not_lost_in_silence() -> None:
         outcome.append("told")
 
     bot = replying(reply)
-    async with FakeSlack(webhook="http://bot/slack") as slack:
+    async with FakeSlack() as slack:
         channel = slack.channel()
         channel.ack_within = 0.05
-        app = bot.asgi(channel)
-        client = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app))
-        slack.reach_by(client)
-        async with client, app.router.lifespan_context(app):
+        async with behind(slack, bot, channel):
             delivery = await slack.interact("view_submission", view={"id": "V1"})
             assert (delivery.status, delivery.body) == (200, b"")
     assert outcome == ["told"]

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import httpx2
 import msgspec
 import pytest
 
@@ -21,6 +20,7 @@ from barback import (
 )
 from barback.channels.telegram import Place
 from barback.testing import FakeTelegram
+from tests.fake_platforms import behind
 from tests.scripted import state_of
 
 HEADER = "x-telegram-bot-api-secret-token"
@@ -47,12 +47,8 @@ def nickname_bot(**options: Any) -> Bot[Any]:
 @asynccontextmanager
 async def on_telegram(bot: Bot[Any], **options: Any) -> AsyncIterator[FakeTelegram]:
     """The bot behind its webhook, in this process, and Telegram over real sockets."""
-    async with FakeTelegram(webhook="http://bot/telegram") as telegram:
-        app = bot.asgi(telegram.channel(**options))
-        client = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app))
-        telegram.reach_by(client)
-        async with client, app.router.lifespan_context(app):
-            yield telegram
+    async with FakeTelegram() as telegram, behind(telegram, bot, **options):
+        yield telegram
 
 
 async def test_the_nickname_is_asked_for_and_remembered() -> None:

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import httpx2
 import msgspec
 import pytest
 
@@ -22,6 +21,7 @@ from barback.testing import (
     FakeViber,
     FakeWhatsApp,
 )
+from tests.fake_platforms import behind
 from tests.postbox import greeter, serving
 from tests.test_telegram_polling import polling, until, wait_for
 
@@ -124,14 +124,8 @@ async def listening(fake: FakePlatform) -> AsyncIterator[tuple[Bot[Any], list[st
     async def note(context: Context[Any]) -> None:
         texts.append(context.event.text)
 
-    async with fake:
-        app = bot.asgi(fake.channel())
-        fake.webhook = f"http://bot/{fake.channel().name}"
-        transport = httpx2.ASGITransport(app=app)
-        async with httpx2.AsyncClient(transport=transport) as client:
-            fake.reach_by(client)
-            async with app.router.lifespan_context(app):
-                yield bot, texts
+    async with fake, behind(fake, bot):
+        yield bot, texts
 
 
 def on_line(fake: FakeLine) -> list[Any]:

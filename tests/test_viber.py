@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import msgspec
 import pytest
 
@@ -27,7 +26,7 @@ from barback.channels.answer import AnsweredEvent
 from barback.channels.opening import open_channel
 from barback.channels.viber import Place
 from barback.testing import FakeViber, viber_error
-from tests.fake_platforms import viber_person
+from tests.fake_platforms import behind, viber_person
 from tests.scripted import state_of
 from tests.test_cli_web import command
 from tests.test_telegram import nickname_bot
@@ -42,12 +41,8 @@ KEY = SLASHED.replace("/", "%2F")
 @asynccontextmanager
 async def on_viber(bot: Bot[Any], **options: Any) -> AsyncIterator[FakeViber]:
     """The bot behind its webhook, in this process, and Viber over real sockets."""
-    async with FakeViber(webhook="http://bot/viber") as viber:
-        app = bot.asgi(viber.channel(**options))
-        client = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app))
-        viber.reach_by(client)
-        async with client, app.router.lifespan_context(app):
-            yield viber
+    async with FakeViber() as viber, behind(viber, bot, **options):
+        yield viber
 
 
 def saying(*texts: str) -> Bot[Any]:

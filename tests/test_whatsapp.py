@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import httpx2
 import pytest
 
 from barback import (
@@ -22,6 +21,7 @@ from barback.channels.opening import open_channel
 from barback.channels.whatsapp import InputFile, Place
 from barback.testing import FakeWhatsApp, graph_error
 from barback.testing.whatsapp import ACCOUNT, NUMBER
+from tests.fake_platforms import behind
 from tests.scripted import state_of
 from tests.test_telegram import nickname_bot
 
@@ -39,12 +39,8 @@ def channel(**options: Any) -> WhatsAppChannel:
 @asynccontextmanager
 async def on_whatsapp(bot: Bot[Any], **options: Any) -> AsyncIterator[FakeWhatsApp]:
     """The bot behind its webhook, in this process, and WhatsApp over real sockets."""
-    async with FakeWhatsApp(webhook="http://bot/whatsapp") as whatsapp:
-        app = bot.asgi(whatsapp.channel(**options))
-        client = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app))
-        whatsapp.reach_by(client)
-        async with client, app.router.lifespan_context(app):
-            yield whatsapp
+    async with FakeWhatsApp() as whatsapp, behind(whatsapp, bot, **options):
+        yield whatsapp
 
 
 async def test_the_nickname_is_asked_for_and_remembered() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
-from contextlib import aclosing, nullcontext
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -18,6 +18,7 @@ from barback.errors import (
     SessionBusy,
     SessionStoreUnavailable,
 )
+from barback.stores.base import listing
 from barback.tending import Failure, failure_of
 from barback.turn import Outcome
 
@@ -198,7 +199,7 @@ def _pause_of(error: BarbackError, tries: int) -> float | None:
 
 async def _each(sessions: Sessions) -> AsyncGenerator[str]:
     if isinstance(sessions, AsyncIterable):
-        async with aclosing(sessions) if isinstance(sessions, AsyncGenerator) else nullcontext():
+        async with listing(sessions):
             async for session_id in sessions:
                 yield session_id
         return

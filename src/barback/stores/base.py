@@ -22,7 +22,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager, nullcontext
 from datetime import timedelta
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final, TypeVar
 from weakref import ref
 
 import msgspec
@@ -99,11 +99,14 @@ def new_lease(session_id: str, term: float) -> Lease:
     return Lease(session_id=session_id, token=f"{new_version():x}", term=term)
 
 
+Listed = TypeVar("Listed")
+
+
 @asynccontextmanager
-async def listing(records: AsyncIterator[Record]) -> AsyncIterator[AsyncIterator[Record]]:
+async def listing(listed: Listed) -> AsyncIterator[Listed]:
     """What `all` returned, while it is wanted: who leaves it early leaves the driver's too."""
-    async with aclosing(records) if isinstance(records, AsyncGenerator) else nullcontext():
-        yield records
+    async with aclosing(listed) if isinstance(listed, AsyncGenerator) else nullcontext():
+        yield listed
 
 
 class _Store(ABC):
