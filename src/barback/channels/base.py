@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from barback.bot import Bot
     from barback.context import Context
 
-__all__ = ["Channel", "ServingChannel", "call_as_text"]
+__all__ = ["Channel", "ServingChannel"]
 
 
 class Channel(ABC):
@@ -58,6 +59,17 @@ class Channel(ABC):
         method: Callable[..., Awaitable[Any]] | None = getattr(self, name, None)
         return method
 
+    # A tool.
+
+    def as_text(self, name: str) -> Callable[..., Awaitable[Any]]:
+        """What `sender` may return for anything at all: it says such a call as text."""
+        return partial(self._send_as_text, name)
+
+    async def _send_as_text(
+        self, name: str, context: Context[Any], /, *args: object, **options: object
+    ) -> None:
+        await self.send_text(context, _call_as_text(name, args, options))
+
 
 class ServingChannel(Channel):
     """A channel that fetches its events itself, instead of being called with them."""
@@ -67,7 +79,7 @@ class ServingChannel(Channel):
         """Give the bot its events until there are no more, or until it is cancelled."""
 
 
-def call_as_text(name: str, args: Sequence[object], options: Mapping[str, object]) -> str:
+def _call_as_text(name: str, args: Sequence[object], options: Mapping[str, object]) -> str:
     """A call such as `send_image("cat.png", width=3)`, where only text can be shown."""
     parts = [value if isinstance(value, str) else repr(value) for value in args]
     parts += [f"{key}={value!r}" for key, value in options.items()]

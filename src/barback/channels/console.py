@@ -6,13 +6,12 @@ import asyncio
 import os
 import sys
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from barback.channels.base import ServingChannel, call_as_text
+from barback.channels.base import ServingChannel
 from barback.channels.console_input import LONGEST, ConsoleInput
 from barback.errors import BarbackError, Redeliver
 from barback.events import Event, User
@@ -91,7 +90,7 @@ class ConsoleChannel(ServingChannel):
         if method is not None:
             return method
         if self._fallback_methods:
-            return partial(self._send_as_text, name)
+            return self.as_text(name)
         message = (
             f"The console channel has no {name}. Make it ConsoleBot(fallback_methods=True) to "
             f"print such calls as text."
@@ -182,11 +181,6 @@ class ConsoleChannel(ServingChannel):
         async with bot.conversation(bot.session_id(self._event())) as context:
             context.reset_state()
         self._write("The state is the initial state again.\n")
-
-    async def _send_as_text(
-        self, name: str, context: Context[Any], /, *args: object, **options: object
-    ) -> None:
-        await self.send_text(context, call_as_text(name, args, options))
 
     # What is seen of it.
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from barback.channels.base import Channel, call_as_text
+from barback.channels.base import Channel
 from barback.channels.silent import SilentClient
 
 if TYPE_CHECKING:
@@ -45,9 +44,4 @@ class Stage(Channel):
 
     def sender(self, name: str) -> Callable[..., Awaitable[Any]] | None:
         """Whatever is sent, on whatever platform."""
-        return super().sender(name) or partial(self._send_as_text, name)
-
-    async def _send_as_text(
-        self, name: str, context: Context[Any], /, *args: object, **options: object
-    ) -> None:
-        await self.send_text(context, call_as_text(name, args, options))
+        return super().sender(name) or self.as_text(name)

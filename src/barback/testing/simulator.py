@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack, contextmanager, suppress
-from functools import partial
 from typing import TYPE_CHECKING, Any, Generic
 
 import msgspec
 
-from barback.channels.base import Channel, call_as_text
+from barback.channels.base import Channel
 from barback.channels.silent import SilentClient
 from barback.events import Event, User
 from barback.record import new_version
@@ -291,12 +290,7 @@ class _Stage(Channel):
 
     def sender(self, name: str) -> Callable[..., Awaitable[Any]] | None:
         """Whatever is sent, on whatever platform, is taken down."""
-        return super().sender(name) or partial(self._send_as_text, name)
-
-    async def _send_as_text(
-        self, name: str, context: Context[Any], /, *args: object, **options: object
-    ) -> None:
-        await self.send_text(context, call_as_text(name, args, options))
+        return super().sender(name) or self.as_text(name)
 
     async def keep_error(self, context: Context[Any], error: Exception) -> None:
         """An `on_error` for a bot without: whoever sent the event gets the error."""
