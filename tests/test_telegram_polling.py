@@ -38,6 +38,17 @@ def wait_for(telegram: FakeTelegram, *texts: str) -> None:
         telegram.waiting.append(telegram.update(message=telegram.message(text=text)))
 
 
+def noting() -> tuple[Bot[Any], list[str | None]]:
+    """A bot, and what people have said to it."""
+    bot, said = Bot(), list[str | None]()
+
+    @bot.on_event
+    async def note(context: Context[Any]) -> None:
+        said.append(context.event.text)
+
+    return bot, said
+
+
 async def test_updates_are_handled_in_order_and_confirmed_when_committed() -> None:
     bot = Bot(initial_state={"n": 0})
 
@@ -90,13 +101,7 @@ async def test_what_was_not_done_is_handled_again_and_the_others_are_not() -> No
 
 async def test_a_bot_that_was_killed_gets_the_same_again_and_does_it_once() -> None:
     """What was handled and not confirmed comes again, from the same or another process."""
-    bot = Bot()
-    said: list[str | None] = []
-
-    @bot.on_event
-    async def note(context: Context[Any]) -> None:
-        said.append(context.event.text)
-
+    bot, said = noting()
     async with FakeTelegram() as telegram:
         wait_for(telegram, "a")
         again = list(telegram.waiting)
@@ -109,13 +114,7 @@ async def test_a_bot_that_was_killed_gets_the_same_again_and_does_it_once() -> N
 
 
 async def test_a_platform_that_fails_is_asked_again() -> None:
-    bot = Bot()
-    said: list[str | None] = []
-
-    @bot.on_event
-    async def note(context: Context[Any]) -> None:
-        said.append(context.event.text)
-
+    bot, said = noting()
     async with FakeTelegram() as telegram:
         wait_for(telegram, "a")
         telegram.answer_next(telegram_error(502), None)
@@ -134,13 +133,7 @@ async def test_where_a_webhook_is_set_nothing_can_be_fetched_and_that_is_said() 
 async def test_where_somebody_else_fetches_it_is_said_and_tried_again(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    bot = Bot()
-    said: list[str | None] = []
-
-    @bot.on_event
-    async def note(context: Context[Any]) -> None:
-        said.append(context.event.text)
-
+    bot, said = noting()
     async with FakeTelegram() as telegram:
         wait_for(telegram, "a")
         telegram.answer_next(telegram_error(409, "Conflict: terminated by other getUpdates"))
